@@ -88,7 +88,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Starts the thread, which first loads the geo data, for seconds. Inputs that come earlier wait in its port. */
+/** Starts the thread, which first loads the geo data, for seconds. Inputs that arrive earlier wait in its port. */
 export function openCompiler(deps: CompilerDeps): Compiler {
   const { settings, onSnapshot, clock, log } = deps;
   let thread: Worker;

@@ -5,12 +5,12 @@
  *       └──▶ geo data, in the compiler thread ──────▲        update() again on each change of document or health
  *
  * Batch threads answer UDP where the machine supports them, otherwise Node's dgram on the main thread does. TCP is
- * always answered on the main thread. The addresses are bound at once, so that one that is taken is known before
+ * always answered on the main thread. The addresses are bound at once, so that an address in use is detected before
  * anything else is started. Until the geo data are loaded and the first update is in force, the answer is SERVFAIL: it
  * sends a resolver to the zone's other servers, whereas silence would cost it a timeout.
  *
  * An edge binds late (`bindsLate`): its port refuses queries until the first update, and the clients of a restarted
- * node ask another one. SERVFAIL is final for some stub resolvers.
+ * node ask another one, because some stub resolvers accept SERVFAIL as final.
  *
  * Where several processes share the ports, binding waits, too: a restarted process binds when it has its first
  * snapshot, since until then the other processes answer better. Queries that wait in the sockets of a process that ends
@@ -70,7 +70,7 @@ export interface DnsOptions {
    * bound before the first update().
    */
   readonly sharesPorts?: boolean;
-  /** The addresses are bound by the first update(), like shared ones; the start only sees whether they are free. */
+  /** The addresses are bound by the first update(), like shared ones; the start only checks that they are free. */
   readonly bindsLate?: boolean;
 }
 

@@ -213,8 +213,8 @@ export const edgeConfigSchema = Type.Object(
           default: 256 * mebibyte,
           unit: "B",
           description:
-            "memory for bodies that clients have not taken yet: 64 KiB of each, or all of one from the memory cache; " +
-            "a client network gets a quarter at most; a request that finds no room for 5 s gets a 503",
+            "memory for bodies that clients have not received yet: 64 KiB of each, or all of one from the memory " +
+            "cache; a client network gets at most a quarter; a request that finds no room within 5 s gets a 503",
         }),
         bytesPerSecondMin: Type.Integer({
           minimum: 1,
@@ -222,10 +222,10 @@ export const edgeConfigSchema = Type.Object(
           default: 1024,
           unit: "B/s",
           description:
-            "minimum rate of a client, over each 64 KiB and with 30 s to spare; a slower one is disconnected",
+            "minimum rate of a client, over each 64 KiB and with 30 s to spare; slower clients are disconnected",
         }),
       },
-      { ...strict, default: {}, description: "limits for responses on their way to clients" },
+      { ...strict, default: {}, description: "limits for responses that are being sent to clients" },
     ),
     assets: Type.Object(
       {

@@ -4,7 +4,7 @@
  *   node node/main.ts --config FILE [--processes N|auto] [--check-config] [--with-parent]
  *     └─ node node/main.ts --config FILE --processes N --process I     started by the supervisor alone, I from 0
  *
- * Status 0: stopped in order. 1: could not start, or failed. 2: the configuration has problems.
+ * Status 0: stopped cleanly. 1: could not start, or failed. 2: the configuration has problems.
  */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -83,7 +83,9 @@ function wrongWord(option: string, message: string): ConfigError {
   return new ConfigError("the command line", [{ path: option, message }]);
 }
 
-/** One for the main thread, and one for the others, which allocate little; ten more keep some 30 MB for nothing. */
+/**
+ * One for the main thread, and one for the others, which allocate little; ten more would keep about 30 MB for nothing.
+ */
 const arenasMax = 2;
 
 /** The processes whose end also ends this one. */

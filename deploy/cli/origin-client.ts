@@ -301,12 +301,14 @@ function refusal(place: OriginPlace, answer: Answer): CommandFailure {
   const code = text("code") ?? `HTTP_${answer.status}`;
   const message = text("detail") ?? text("title") ?? `the origin answered ${answer.status}`;
   const lines = problemsOf(problem);
-  if (answer.status === 401 || answer.status === 403) {
+  const isAboutToken = answer.status === 401 || answer.status === 403;
+  if (isAboutToken) {
     lines.push(...(place.advice?.token ?? [tokenAdvice(place)]));
   }
   if (answer.status >= 500)
     lines.push(`The origin at ${place.url} failed; see its log for request ${text("requestId") ?? "?"}.`);
-  return new CommandFailure(answer.status < 500 ? exitCodes.refused : exitCodes.failed, `${message} (${code})`, {
+  const reason = isAboutToken ? `${code}, status ${answer.status}` : code;
+  return new CommandFailure(answer.status < 500 ? exitCodes.refused : exitCodes.failed, `${message} (${reason})`, {
     code,
     lines,
   });

@@ -76,7 +76,7 @@ export const joinedTokenFileOf = (dataDir: string): string => join(dataDir, "edg
 export const joinedDataDirOf = (dataDir: string): string => join(dataDir, "edge");
 const installedOriginFile = "/etc/nearcast/origin.yaml";
 export const installedEdgeFile = "/etc/nearcast/edge.yaml";
-/** What install.sh makes of a server. */
+/** The unit that install.sh creates on a server. */
 export const installedEdgeUnit = "/etc/systemd/system/nearcast-edge.service";
 export const upFileOf = (dataDir: string): string => join(dataDir, "up.json");
 

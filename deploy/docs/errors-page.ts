@@ -34,8 +34,8 @@ const advice = {
   LOOP_DETECTED: "The `origin` of an assets host leads back to the fleet. Correct it in the fleet document.",
   OVERLOADED:
     "Wait for the time in `Retry-After`. The log says what is overloaded: if renderings wait, add decoders or nodes; " +
-    "if bodies wait for slow clients, raise `delivery.inFlightBytes`; " +
-    "if requests wait to be fetched, add processes or nodes.",
+    "if bodies are waiting for slow clients, raise `delivery.inFlightBytes`; " +
+    "if requests are waiting to be fetched, add processes or nodes.",
   NOT_READY: "`/readyz` on the admin listener lists the reasons. A node that is starting or draining is not ready.",
   ORIGIN_UNREACHABLE:
     "Check that the origin, or the origin of the assets host, is running and reachable from this node.",

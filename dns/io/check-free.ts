@@ -1,4 +1,4 @@
-/** Whether addresses can be bound, for a start that binds them later: it should not begin if one is taken. */
+/** Checks whether addresses can be bound, for a start that binds them later: it must not begin if one is in use. */
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { listenFailure } from "#base/listen-failure.ts";
@@ -8,10 +8,10 @@ interface Endpoint {
   readonly port: number;
 }
 
-/** Binds each address and lets it go. @throws NearcastError CANNOT_LISTEN */
+/** Binds each address and releases it. @throws NearcastError CANNOT_LISTEN */
 export async function checkFree(addresses: readonly Endpoint[]): Promise<void> {
   for (const address of addresses) {
-    // As the listeners do: UDP first, so that the message is the same.
+    // UDP first, like the listeners, so that the message is the same.
     await bindUdp(address).catch((error: unknown) => {
       throw listenFailure("DNS over UDP", address, error);
     });

@@ -42,7 +42,7 @@ export const writtenZone = Type.Object(
         minLength: 1,
         maxLength: 1024,
         description:
-          "a zone file beside this document; it replaces all other keys but `name`. `nearcast fleet apply` reads it",
+          "a zone file next to this document; it replaces all other keys but `name`. `nearcast fleet apply` reads it",
       }),
     ),
     text: Type.Optional(

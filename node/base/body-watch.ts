@@ -1,16 +1,16 @@
 /**
- * A response body as it comes from an origin or a peer: how long it is silent, how much has come, and whether it waits
- * for its reader. There is one for each exchange (fetch/upstream/exchange.ts, peer/client.ts).
+ * Watches a response body as it arrives from an origin or a peer: how long it is silent, how much has arrived, and
+ * whether it waits for its reader. There is one for each exchange (fetch/upstream/exchange.ts, peer/client.ts).
  *
  *   parser ──small chunks──▶ joined until the end of the read ──▶ reader
  *      ▲         └─ paid for (chunk-pace.ts)                        │
  *      └── paused: by the reader, or until the body's turn in the pace
  *
- * A body may be silent for a given time; an event stream, for much longer. Time in which the reader does not take what
- * is here, or in which the body waits for its turn, is no silence.
+ * A body may be silent for a given time; an event stream, for much longer. Time during which the reader does not take
+ * what has arrived, or during which the body waits for its turn, does not count as silence.
  *
- * Small chunks that arrive in one read reach the reader as one. So a sender of tiny chunks makes work for the parser
- * alone, and the pace bounds that.
+ * Small chunks that arrive in one read reach the reader as one. So a sender of tiny chunks makes work only for the
+ * parser, and the pace bounds that.
  */
 import { type Dispatcher, errors } from "undici";
 import { type ChunkPace, pay, waitInLine } from "./chunk-pace.ts";
@@ -31,14 +31,14 @@ interface State {
   heardMs: number;
   bytes: number;
   isEventStream: boolean;
-  /** undici's own; undefined before the request is under way. */
+  /** undici's own; undefined before the request is sent. */
   controller: Dispatcher.DispatchController | undefined;
   isPausedByReader: boolean;
-  /** In the line of the pace; call it to leave. */
+  /** Set while the body waits in the line of the pace; call it to leave. */
   leaveLine: Cancel | undefined;
   /** The parser was told to stop after the last chunk. */
   isParserStopped: boolean;
-  /** The connection has ended, and undici parses what is left of it, paused or not. */
+  /** The connection has ended, and undici parses the rest, paused or not. */
   isDraining: boolean;
   /** Small chunks of this read that the reader does not have yet. */
   crumbs: Buffer[];
@@ -46,16 +46,16 @@ interface State {
   cancel: Cancel | undefined;
 }
 
-/** How often it is looked in the time of a silence, so that a pause of the reader counts for little. */
+/** How many checks are made within the allowed silence, so that a pause of the reader adds little to it. */
 const looksPerSilence = 4;
-/** Smaller chunks are copied into one, which costs less than to hand on each of them. */
+/** Smaller chunks are copied into one, which costs less than passing on each of them. */
 const joinedBytesMax = 4096;
 
 /**
- * @param silenceMs of a body that is no event stream
- * @param pace of its small chunks; null: they come at any pace
+ * @param silenceMs the allowed silence of a body that is not an event stream
+ * @param pace limits its small chunks; null: no limit
  * @param end called when the response is complete or has failed, however much of it was read
- * @returns the handler to give to undici in the place of its own
+ * @returns the handler to give to undici in place of its own
  */
 export function watchBody(
   { clock, silenceMs, pace }: { clock: Clock; silenceMs: number; pace: ChunkPace | null },
@@ -128,7 +128,7 @@ function watched(state: State, handler: Dispatcher.DispatchHandler, ended: () =>
   };
 }
 
-/** The reader's pauses, beside those of the pace. */
+/** The reader's pauses, as opposed to those of the pace. */
 function controllerOfReader(state: State, controller: Dispatcher.DispatchController): Dispatcher.DispatchController {
   return {
     get aborted() {
@@ -160,7 +160,7 @@ function controllerOfReader(state: State, controller: Dispatcher.DispatchControl
   };
 }
 
-/** A chunk came although the parser had been told to stop: every further pause would only make it begin anew. */
+/** A chunk arrived although the parser had been told to stop: each further pause would only make it start again. */
 function drain(state: State, controller: Dispatcher.DispatchController): void {
   state.isDraining = true;
   leaveLine(state);
@@ -182,7 +182,7 @@ function leaveLine(state: State): void {
   state.leaveLine = undefined;
 }
 
-/** Gives the reader what has come of this read. */
+/** Passes on to the reader what has arrived in this read. */
 function handOn(state: State, handler: Dispatcher.DispatchHandler, readers: Dispatcher.DispatchController): void {
   const { crumbs } = state;
   if (crumbs.length === 0) return;

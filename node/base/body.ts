@@ -1,5 +1,5 @@
 /**
- * Where the bytes of a response come from, as whoever sends them sees it.
+ * Where the bytes of a response come from, from the sender's point of view.
  *
  *   bytes    in memory, whole
  *   ranges   can be read from any offset, by any number of readers: a running fill, a file
@@ -14,8 +14,8 @@ export type Body =
       readonly kind: "ranges";
       readonly open: (start: number, end: number | null) => BodyReader;
       /**
-       * The bytes of that range, if there are at most `bytesMax` and they can be had at once. They are valid until the
-       * next read of any body: whoever keeps them makes a copy.
+       * The bytes of that range, if there are at most `bytesMax` and they are available at once. They are valid until
+       * the next read of any body: whoever keeps them must copy them.
        */
       readonly borrow?: (start: number, end: number | null, bytesMax: number) => Uint8Array | undefined;
     }
@@ -25,28 +25,28 @@ export type Body =
 export type StoredBody = Exclude<Body, { kind: "stream" }>;
 
 /**
- * One reader of one body. A caller waits for ready(), makes room for a chunk, and takes it with next(): so it holds no
+ * One reader of one body. A caller waits for ready(), makes room for a chunk, and takes it with next(). So it holds no
  * memory while the body's source is slow.
  */
 export interface BodyReader {
   /**
-   * True: next() has something to say at once, or nearly so. Else it resolves when that is so, or when the reader was
-   * closed; it never rejects.
+   * True: next() has a result at once, or nearly so. Otherwise, a promise that resolves when it has, or when the reader
+   * is closed; it never rejects.
    */
   ready: () => true | Promise<void>;
   /**
    * The next bytes, at most `bytesMax` of them; null at the end.
-   * @throws what ended the body before its end
+   * @throws the failure that ended the body early
    */
   next: (bytesMax: number) => Buffer | null | Promise<Buffer | null>;
-  /** Gives up what is left; may be called twice. */
+  /** Gives up the rest; may be called twice. */
   close: () => void;
 }
 
 /** Reads a stream that passes through. Closing the reader destroys the stream. */
 export function streamReader(stream: Readable): BodyReader {
   let isEnded = stream.readableEnded;
-  // One that was destroyed before has said so already, and will not say it again.
+  // A stream that was destroyed before has already emitted its error, and will not emit it again.
   let failure: Error | undefined;
   if (stream.destroyed && !isEnded) failure = stream.errored ?? new Error("the body ended early");
   let waiting: (() => void) | undefined;
@@ -87,7 +87,7 @@ export function streamReader(stream: Readable): BodyReader {
   };
 }
 
-/** Gives up a body of which nothing was read. */
+/** Gives up a body before anything was read from it. */
 export function dropUnread(body: Body): void {
   if (body.kind !== "stream") return;
   body.stream.on("error", () => undefined);

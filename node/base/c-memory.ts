@@ -1,17 +1,17 @@
 /**
- * Calls of glibc's allocator that Node has no API for, made with koffi. Buffers, parsers and much of Node itself live
- * in its memory; the heap of JavaScript does not.
+ * Functions of glibc's allocator that Node has no API for, called through koffi. Buffers, parsers and much of Node
+ * itself use its memory; the JavaScript heap does not.
  */
 import { loadKoffi } from "./koffi.ts";
 
 export interface CMemory {
-  /** What is allocated now, by all threads. Takes 0.05 ms with 100 free pieces, 0.5 ms with 10,000. */
+  /** The bytes allocated now, by all threads. Takes 0.05 ms with 100 free pieces, 0.5 ms with 10,000. */
   readonly allocatedBytes: () => number;
-  /** Gives the system back all free pages. Nothing else runs meanwhile: 0.13 ms of CPU time for each MiB. */
+  /** Returns all free pages to the system. Nothing else runs meanwhile: 0.13 ms of CPU time per MiB. */
   readonly returnFree: () => void;
   /**
-   * Sets how many arenas there may be, from which threads allocate. Each keeps what its threads have freed, and there
-   * are eight for each core otherwise.
+   * Limits the number of arenas from which threads allocate. Each keeps what its threads have freed, and the default is
+   * eight per core.
    */
   readonly limitArenas: (count: number) => void;
 }
@@ -21,7 +21,7 @@ const M_ARENA_MAX = -8;
 /** Fields of `struct mallinfo2`, in its order; all are size_t. */
 const fields = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split(" ");
 
-/** Undefined without koffi, or with a C library that is not glibc 2.33 or newer. */
+/** Undefined without koffi, or if the C library is not glibc 2.33 or later. */
 export function openCMemory(): CMemory | undefined {
   const koffi = loadKoffi();
   if (koffi === undefined || process.platform !== "linux") return undefined;

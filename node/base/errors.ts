@@ -43,24 +43,29 @@ export const errorCatalogue = {
   BROKEN_IMAGE: client(422, "The picture can't be decoded"),
   TOO_MANY_PIXELS: client(422, "The picture has more pixels than the limit"),
   HEADERS_TOO_LARGE: client(431, "The request's header fields are larger than the limit"),
-  NOT_CACHED: client(504, "Only a cached response was asked for, and there is none"),
+  NOT_CACHED: client(504, "The request accepts only a cached response, and there is none"),
   LOOP_DETECTED: client(508, "The request is in a loop"),
   OVERLOADED: { status: 503, source: "internal", retryable: true, title: "The server is overloaded" },
   NETWORK_OVERLOADED: {
     status: 503,
     source: "internal",
     retryable: true,
-    title: "Too many pictures wait to be rendered for this client's network",
+    title: "Too many pictures are waiting to be rendered for this client's network",
   },
   SOURCE_QUARANTINED: {
     status: 503,
     source: "internal",
     retryable: true,
-    title: "This picture is not rendered for a while, because its decoder failed repeatedly",
+    title: "This picture will not be rendered for a while, because its decoder failed repeatedly",
   },
   NOT_READY: { status: 503, source: "internal", retryable: true, title: "This node is not ready to serve" },
   ORIGIN_UNREACHABLE: { status: 502, source: "origin", retryable: true, title: "The origin can't be reached" },
-  ORIGIN_BUSY: { status: 503, source: "origin", retryable: true, title: "Too many requests wait for the origin" },
+  ORIGIN_BUSY: {
+    status: 503,
+    source: "origin",
+    retryable: true,
+    title: "Too many requests are waiting for the origin",
+  },
   ORIGIN_TIMEOUT: { status: 504, source: "origin", retryable: true, title: "The origin did not answer in time" },
   ORIGIN_BAD_ANSWER: { status: 502, source: "origin", retryable: true, title: "The origin sent an invalid response" },
   ORIGIN_REFUSED: { status: 502, source: "origin", retryable: false, title: "The origin refuses this node's token" },
@@ -79,7 +84,7 @@ export const errorCatalogue = {
     retryable: false,
     title: "Decoding took more memory than the limit",
   },
-  CANNOT_LISTEN: { status: 500, source: "internal", retryable: false, title: "An address can't be listened on" },
+  CANNOT_LISTEN: { status: 500, source: "internal", retryable: false, title: "Listening on an address failed" },
   DISK_FAILED: { status: 500, source: "disk", retryable: true, title: "The disk failed" },
   INTERNAL: { status: 500, source: "internal", retryable: false, title: "An internal error occurred" },
 } as const satisfies Record<string, ErrorKind>;
@@ -87,13 +92,13 @@ export const errorCatalogue = {
 export type ErrorCode = keyof typeof errorCatalogue;
 
 /**
- * Failures of this program, whose stack says where. The others are ordinary results, which thousands of requests a
- * second may have: what a client or an origin did, or that a limit is reached. To capture a stack costs more than to
- * refuse a request.
+ * Failures of this program, whose stack shows where. The others are ordinary results, which thousands of requests a
+ * second may have: something that a client or an origin did, or a limit that was reached. Capturing a stack costs more
+ * than refusing a request.
  */
 const codesWithStack: ReadonlySet<ErrorCode> = new Set(["CANNOT_LISTEN", "DISK_FAILED", "INTERNAL"]);
 
-/** Makes an error that is an ordinary result, without a stack. Error.stackTraceLimit is the only way that V8 has. */
+/** Makes an error that is an ordinary result, without a stack. V8 offers only Error.stackTraceLimit for this. */
 export function withoutStack<Failure extends Error>(make: () => Failure): Failure {
   const before = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;

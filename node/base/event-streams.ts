@@ -2,7 +2,7 @@
 
 /**
  * How long one may be silent. Many origins send a comment line every 15 s, as the standard advises, and many send
- * nothing. Whether either side is still there is found out by TCP keep-alive.
+ * nothing. TCP keep-alive detects whether either side is gone.
  */
 export const eventStreamSilenceMs = 3_600_000;
 

@@ -8,7 +8,7 @@ import { NearcastError } from "./errors.ts";
 
 type JsonApp = Pick<FastifyInstance, "getDefaultJsonParser" | "addContentTypeParser">;
 
-/** Our deepest document, the origin's OpenAPI description, has some twenty levels. */
+/** Our deepest document, the origin's OpenAPI description, has about twenty levels. */
 export const jsonDepthMax = 64;
 
 /**

@@ -39,7 +39,7 @@ export function createLifecycle(log: Log): Lifecycle {
     try {
       await before(deadline, Promise.resolve(close()));
     } catch (error) {
-      log.error({ err: error, closing: name }, "a part did not close cleanly; stopping goes on");
+      log.error({ err: error, closing: name }, "a part did not close cleanly; stopping continues");
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * Closes a connection so that the last answer arrives (RFC 9112 §9.6).
+ * Closes a connection so that the last response arrives (RFC 9112 §9.6).
  *
  * A socket that is closed while the client's bytes are unread sends a reset, which may destroy the response in transit.
  * So the server closes its own side first, reads and drops what still arrives, and closes the socket when the client
@@ -11,19 +11,19 @@
 import type { Socket } from "node:net";
 
 /**
- * The largest picture of a default fleet and a little more: some clients read the response only when they have sent
- * everything. That takes 0.1 s of CPU.
+ * The largest picture of a default fleet, and a little more: some clients read the response only when they have sent
+ * everything. Reading that much takes 0.1 s of CPU time.
  */
 const droppedBytesMax = 128 * 1024 * 1024;
 
 const lingering = new WeakSet<Socket>();
 
-/** Whether the connection is closing: what arrives on it now gets no answer. */
+/** Whether the connection is closing: what arrives on it now gets no response. */
 export function isLingering(socket: Socket): boolean {
   return lingering.has(socket);
 }
 
-/** Ends the connection's use for HTTP: its parser gets nothing more to read. */
+/** Ends the use of the connection for HTTP: its parser gets nothing more to read. */
 export function closeLingering(socket: Socket, timeoutMs: number, bytesMax = droppedBytesMax): void {
   if (lingering.has(socket) || socket.destroyed) return;
   lingering.add(socket);
@@ -41,10 +41,10 @@ export function closeLingering(socket: Socket, timeoutMs: number, bytesMax = dro
 
 function dropRest(socket: Socket, bytesMax: number): void {
   let droppedBytes = 0;
-  // Paused for a request whose body nobody read: Node's server starts it again in the next tick.
+  // It may be paused because nobody read a request's body; Node's server resumes it in the next tick.
   socket.resume();
   process.nextTick(() => {
-    // The parser's; with another listener, Node no longer feeds the parser past JavaScript, either.
+    // These are the parser's. With another listener, Node also stops feeding the parser directly from the socket.
     socket.removeAllListeners("data");
     socket.on("data", (chunk: Buffer) => {
       droppedBytes += chunk.length;

@@ -1,6 +1,6 @@
 /**
- * What a source picture is, and how that travels in fields of HTTP: the origin records it at the upload and sends it
- * with the source, a shield passes it on. So an edge knows what a rendering will cost before it has the bytes. Pure.
+ * What a source picture is, and how HTTP fields carry it: the origin records it at the upload and sends it with the
+ * source, and a shield passes it on. So an edge knows what a rendering will cost before it has the bytes. Pure.
  */
 
 export const pictureTypes = ["jpeg", "png", "webp", "gif", "avif"] as const;
@@ -9,17 +9,17 @@ export type PictureType = (typeof pictureTypes)[number];
 /** What an upload turned out to be. */
 export interface PictureFacts {
   readonly type: PictureType;
-  /** Width in px as it is shown, that is after the EXIF orientation. */
+  /** Width in px as displayed, that is, after the EXIF orientation. */
   readonly width: number;
   readonly height: number;
   /** 1 for a still picture. */
   readonly frames: number;
   readonly hasAlpha: boolean;
-  /** How often decoding goes over all pixels: above 1 for a progressive JPEG. Absent: it is not known. */
+  /** How often decoding passes over all pixels: above 1 for a progressive JPEG. Absent: unknown. */
   readonly scans?: number;
 }
 
-/** More scans are counted as so many; libvips refuses more than a hundred. */
+/** More scans count as this many; libvips refuses more than a hundred. */
 export const scansMax = 1000;
 
 const names = {
@@ -31,7 +31,7 @@ const names = {
   scans: "nearcast-scans",
 } as const;
 
-/** Beyond these a number is no picture's. */
+/** Beyond these, a number can't belong to a picture. */
 const sidePxMost = 1_000_000;
 const framesMost = 10_000_000;
 
@@ -46,7 +46,7 @@ export function writePictureFields({ type, width, height, frames, hasAlpha, scan
   };
 }
 
-/** Undefined: they are missing, as from an earlier release, or make no sense. */
+/** Undefined: they are missing, as from an earlier release, or invalid. */
 export function readPictureFields(
   fields: Readonly<Record<string, string | string[] | undefined>>,
 ): PictureFacts | undefined {

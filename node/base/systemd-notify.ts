@@ -51,7 +51,7 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** sun_path in `struct sockaddr_un`. */
 const pathBytesMax = 108;
-/** People don't need longer lines. The kernel would accept some 200 KB. */
+/** People don't need longer lines. The kernel would accept about 200 KB. */
 const statusLengthMax = 200;
 const watchdogMinMs = 100;
 const retryMs = 200;

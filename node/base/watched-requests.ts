@@ -1,6 +1,7 @@
 /**
- * Requests of an undici dispatcher, each with a handler around undici's own (body-watch.ts). undici's compose() makes
- * functions and a proxy each time, which took a seventh of the time of a request, so there is one for each dispatcher.
+ * Requests of an undici dispatcher, each with a handler around undici's own (body-watch.ts). undici's compose() creates
+ * functions and a proxy on each call, which took a seventh of a request's time, so there is one function per
+ * dispatcher.
  */
 import type { Dispatcher } from "undici";
 

@@ -15,7 +15,7 @@ export interface FillSource {
 export interface FillPlace {
   /** Resolves to true when the bytes can be read back, to false when the disk refuses them. */
   readonly append: (chunk: Buffer) => Promise<boolean>;
-  /** Bytes that were appended; fewer than asked for when the disk has no more. */
+  /** Bytes that were appended; fewer than requested if the disk has no more. */
   readonly read: (start: number, end: number) => Buffer | Promise<Buffer>;
   /** Keeps the bytes readable, after abort() too, until the result is called. */
   readonly hold: () => () => void;
@@ -31,28 +31,28 @@ export interface FillOptions<Place extends FillPlace> {
   readonly keepBytesMax: number;
   /** Called when the body turns out to be larger than that; null: the disk takes none. */
   readonly openPlace: () => Place | null;
-  /** A fill that nobody waits for goes on if no more than this is missing. */
+  /** A fill that nobody waits for continues if no more than this is missing. */
   readonly abandonedBytesMax: number;
   /** Memory that this fill may use for a body that is not kept whole. */
   readonly windowBytesMax: number;
-  /** The rest of the same body from `offset`; undefined: it can't be had. `signal`: nobody wants it any more. */
+  /** The rest of the same body from `offset`; undefined: not available. `signal`: nobody wants it any more. */
   readonly resume: (offset: number, signal: AbortSignal) => Promise<FillSource | undefined>;
 }
 
-/** Newest bytes in memory, for readers at the front: with the rest on disk, and without a disk. */
+/** How many of the newest bytes stay in memory for readers at the front: with the rest on disk, and without a disk. */
 const windowBytes = { withPlace: 256 * 1024, withoutPlace: 1024 * 1024 };
 /** Without a place: how far the source runs ahead of the fastest reader. The rest of the window is for slower ones. */
 const readAheadShare = 1 / 2;
-/** Bytes that wait for the disk; past that, the source waits. */
+/** Bytes that wait for the disk; beyond that, the source waits. */
 const writeBacklogBytesMax = 1024 * 1024;
 
 export interface State<Place extends FillPlace> {
   readonly options: FillOptions<Place>;
   source: FillSource;
   readonly window: FillWindow;
-  /** Where the body is being written; null: nowhere, or not any more. */
+  /** Where the body is being written; null: nowhere, or no longer. */
   place: Place | null;
-  /** Where readers find the first `written` bytes, also when the place takes no more. */
+  /** Where readers find the first `written` bytes, even if the place accepts no more. */
   behind: Place | null;
   written: number;
   isWriting: boolean;
@@ -62,13 +62,15 @@ export interface State<Place extends FillPlace> {
   status: "running" | "whole" | "failed";
   failure: Error | undefined;
   resumes: number;
-  /** Where it was resumed last; one that brings nothing there is not asked again. */
+  /** Where it was last resumed. A source that brings nothing from there is not asked again. */
   resumedAt: number;
   readonly readers: Set<Reader>;
   keepers: number;
   /** Whoever started it has not released it yet. */
   isStarting: boolean;
-  /** Called when something changed: bytes came, the place took some, a reader moved or left, the end. */
+  /**
+   * Called when something has changed: bytes arrived, the place took some, a reader moved or left, or the fill ended.
+   */
   readonly wakers: Set<() => void>;
 }
 
@@ -90,7 +92,7 @@ export function isAbandoned(state: State<FillPlace>): boolean {
   return !isStorable || (state.keepers === 0 && !isNearlyDone);
 }
 
-/** More bytes come, even if nobody reads. */
+/** Whether more bytes arrive even if nobody reads. */
 export function isComing(state: State<FillPlace>): boolean {
   return state.status === "running" && (state.place !== null || hasRoom(state));
 }
@@ -105,7 +107,7 @@ export function isHeldUp(state: State<FillPlace>): boolean {
   return state.status === "running" && state.place === null && !hasRoom(state);
 }
 
-/** A part of memory, smaller while many fills run. */
+/** A share of the memory, smaller while many fills are running. */
 function windowOf({ options }: State<FillPlace>, bytesMax: number): number {
   return Math.min(bytesMax, options.windowBytesMax);
 }
@@ -116,7 +118,7 @@ function fastest(state: State<FillPlace>): number {
   return Math.min(most, state.window.end);
 }
 
-/** Drops what memory need not hold any more. */
+/** Drops what memory no longer has to hold. */
 export function trim(state: State<FillPlace>): void {
   if (state.isKept) return;
   const { window, place } = state;
@@ -127,7 +129,7 @@ export function trim(state: State<FillPlace>): void {
   else dropBefore(window, Math.min(fastest(state), window.end - windowOf(state, windowBytes.withoutPlace)));
 }
 
-/** Resolves when the condition holds; it is checked now, and whenever something has changed. */
+/** Resolves when the condition holds. It is checked now, and whenever something has changed. */
 export function until(state: State<FillPlace>, isSo: () => boolean): Promise<void> {
   if (isSo()) return Promise.resolve();
   return new Promise((resolve) => {

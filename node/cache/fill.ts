@@ -1,5 +1,5 @@
 /**
- * A fill: one body on its way from its source into the cache, and to everyone who waits for it.
+ * A fill: one body on its way from its source into the cache and to everyone who waits for it.
  *
  *   source ──▶ window (the newest bytes, in memory) ──▶ place on disk, for a body that is not small
  *                 │                                        │
@@ -11,9 +11,9 @@
  * - Memory holds the window, never the whole body, unless `keepBytesMax` allows it.
  * - With a place, the source runs as fast as the disk takes the bytes. Without one, it runs as fast as the fastest
  *   reader. A reader that falls out of the window fails with FellBehind; its caller fetches the rest.
- * - A disk that refuses loses nothing that it has taken: readers that are behind continue from there.
+ * - A disk that refuses further bytes keeps those that it has: readers that are behind continue from there.
  * - A fill without readers stops, unless its result can be stored and it is either nearly done or kept (`keep`).
- * - If the source fails, it is asked for the rest of the same body (`resume`).
+ * - If the source fails, the rest of the same body is requested (`resume`).
  * - A body of known length either has that length or has failed.
  *
  * fill-state.ts has the record of a fill and its limits, fill-reader.ts its readers.
@@ -47,16 +47,16 @@ export type FillEnd<Place extends FillPlace> =
   | { readonly end: "failed"; readonly error: Error };
 
 export interface Fill<Place extends FillPlace = FillPlace> {
-  /** As announced; null: not known before the end. */
+  /** The announced length; null: not known before the end. */
   readonly lengthBytes: number | null;
   readonly arrivedBytes: () => number;
-  /** Why it failed; undefined: it runs, or is whole. */
+  /** Why it failed; undefined: it is running, or whole. */
   readonly failure: () => Error | undefined;
-  /** Resolves when this many bytes have arrived, or as many as arrive without a reader. */
+  /** Resolves when this many bytes have arrived, or as many as can arrive without a reader. */
   readonly untilArrived: (bytes: number) => Promise<void>;
   /** A reader of the bytes from `start` to before `end` (null: to the end of the body). */
   readonly open: (start: number, end: number | null) => BodyReader;
-  /** The fill goes on without readers, while its result can be stored. Call the result to give that up. */
+  /** The fill continues without readers while its result can be stored. Call the result to end that. */
   readonly keep: () => () => void;
   /** Never rejects. */
   readonly ended: Promise<FillEnd<Place>>;
@@ -64,18 +64,18 @@ export interface Fill<Place extends FillPlace = FillPlace> {
   readonly isIdle: Promise<void>;
   /** Bytes in memory now. */
   readonly heldBytes: () => number;
-  /** No bytes come before its readers have taken some: they wait in memory alone, for slow readers. */
+  /** No more bytes arrive until its readers have taken some: they wait for slow readers, in memory alone. */
   readonly isHeldUp: () => boolean;
-  /** Of a fill that is held up or has ended: lets go what memory has; readers that still need it fall behind. */
+  /** For a fill that is held up or has ended: releases its memory. Readers that still need it fall behind. */
   readonly forget: () => void;
 }
 
-/** How often a source that fails may be asked for the rest. */
+/** How often the rest may be requested from a source that fails. */
 const resumesMax = 2;
 
 /**
- * Starts a fill for readers to come: its caller opens a reader, or keeps it for another reason, and then calls
- * `release`. Until then it goes on; without a place, up to the end of the window.
+ * Starts a fill for future readers: the caller opens a reader, or keeps the fill for another reason, and then calls
+ * `release`. Until then, the fill continues; without a place, up to the end of the window.
  */
 export function startFill<Place extends FillPlace>(
   options: FillOptions<Place>,
@@ -157,7 +157,7 @@ async function run<Place extends FillPlace>(state: State<Place>): Promise<FillEn
   return { end: "whole", lengthBytes: state.window.end, bytes, place: state.place };
 }
 
-/** @throws the source's failure, when the rest can't be had; Abandoned */
+/** @throws the source's failure, if the rest is not available; Abandoned */
 async function nextChunk(state: State<FillPlace>): Promise<Buffer | null> {
   for (;;) {
     stopIfAbandoned(state);
@@ -195,13 +195,13 @@ async function resume(state: State<FillPlace>): Promise<FillSource | undefined> 
   }
 }
 
-/** @param bytes that came @throws NearcastError ORIGIN_BAD_ANSWER when another length was announced */
+/** @param bytes that arrived @throws NearcastError ORIGIN_BAD_ANSWER if another length was announced */
 function checkLength({ options: { lengthBytes } }: State<FillPlace>, bytes: number): void {
   if (lengthBytes === null || bytes === lengthBytes) return;
   throw new NearcastError("ORIGIN_BAD_ANSWER", `a body of ${lengthBytes} bytes ended after ${bytes}`);
 }
 
-/** What comes, or Abandoned as soon as nobody wants it any more. */
+/** The next result, or Abandoned as soon as nobody wants it any more. */
 async function orAbandoned<Coming>(state: State<FillPlace>, coming: Promise<Coming>): Promise<Coming> {
   const { promise: abandoned, reject } = Promise.withResolvers<never>();
   const look = (): void => {
@@ -223,7 +223,7 @@ function stopIfAbandoned(state: State<FillPlace>): void {
 function accept(state: State<FillPlace>, chunk: Buffer): void {
   const { lengthBytes, bytesMax, keepBytesMax } = state.options;
   const arrived = state.window.end + chunk.length;
-  // More than was announced would be taken for the beginning of the next response.
+  // Bytes beyond the announced length would be taken for the beginning of the next response.
   if (lengthBytes !== null && arrived > lengthBytes) checkLength(state, arrived);
   addChunk(state.window, chunk);
   if (arrived > bytesMax && !state.isTooLarge) {
@@ -238,7 +238,7 @@ function accept(state: State<FillPlace>, chunk: Buffer): void {
   wake(state);
 }
 
-/** The body is no small one: what has come of it goes to disk, and then all that comes. */
+/** The body is not small: what has arrived goes to disk, and then everything that arrives. */
 function openPlace(state: State<FillPlace>): void {
   if (state.isTooLarge) return;
   state.place = state.options.openPlace();
@@ -246,13 +246,13 @@ function openPlace(state: State<FillPlace>): void {
   if (state.place !== null) for (const { release } of state.readers) release.push(state.place.hold());
 }
 
-/** One write at a time: whatever comes meanwhile goes with the next. */
+/** One write at a time: whatever arrives meanwhile goes with the next. */
 async function writeAll(state: State<FillPlace>, place: FillPlace): Promise<void> {
   state.isWriting = true;
   while (state.place === place && state.written < state.window.end) {
     const bytes = bytesAt(state.window, state.written, state.window.end);
     if (await place.append(bytes)) state.written += bytes.length;
-    // The disk is full or broken. Readers near the front go on from memory, the others from what it has taken.
+    // The disk is full or broken. Readers near the front continue from memory, the others from what the disk has.
     else if (state.place === place) dropPlace(state);
     wake(state);
   }
@@ -264,7 +264,7 @@ function dropPlace(state: State<FillPlace>): void {
   state.place = null;
 }
 
-/** Drops what memory need not hold any more, and waits until there is room for the next chunk. */
+/** Drops what no longer has to be in memory, and waits until there is room for the next chunk. */
 function makeRoom(state: State<FillPlace>): Promise<void> {
   return until(state, () => {
     trim(state);

@@ -1,19 +1,21 @@
 /**
- * Coalescing: one piece of work per key, however many ask for it while it runs.
+ * Coalescing: one piece of work per key, however many callers ask for it while it runs.
  *
  *   first ──▶ begins the work ─┐
  *   others ──▶ join ───────────┴─▶ all get its result, or all get its failure
  *
  * A flight leaves the table when its work ends, whether it succeeded or not, so a failure never stays. The work itself
- * must have a deadline. A purge that concerns a running flight overtakes it: those who wait still get its result, since
- * they asked before the purge; those who ask later begin anew, and the work can see that its result must not be stored.
+ * must have a deadline. A purge that concerns a running flight overtakes it: callers that wait still get its result,
+ * since they asked before the purge. Callers that ask later begin new work, and the old work can see that its result
+ * must not be stored.
  *
- * Who joins with joinWhile() may leave. When nobody waits any more, the work's signal is aborted, and nobody joins it.
+ * A caller that joins with joinWhile() may leave. When nobody waits any more, the work's signal is aborted, and nobody
+ * joins it.
  */
 import { NearcastError, withoutStack } from "#base/errors.ts";
 
 export interface Flight {
-  /** True once a purge concerned this flight: its result is out of date. */
+  /** True once a purge has concerned this flight: its result is out of date. */
   readonly isOvertaken: boolean;
   /** Aborted when everyone who waited has left. */
   readonly signal: AbortSignal;
@@ -21,21 +23,21 @@ export interface Flight {
 
 export interface Joined<Result> {
   result: Promise<Result>;
-  /** True when the work was begun by somebody else. */
+  /** True if another caller began the work. */
   isCollapsed: boolean;
 }
 
 type Begin<Result> = (flight: Flight) => Promise<Result>;
 
 export interface Flights<Result> {
-  /** The work goes on whoever leaves. */
+  /** The work continues, whoever leaves. */
   join: (key: string, begin: Begin<Result>) => Joined<Result>;
   /**
    * Waits until the signal is aborted.
-   * @throws NearcastError BAD_REQUEST then, in the result
+   * @throws NearcastError BAD_REQUEST if it is, in the result
    */
   joinWhile: (key: string, signal: AbortSignal, begin: Begin<Result>) => Joined<Result>;
-  /** The result of the work that is under way for this key. */
+  /** The result of the running work for this key. */
   running: (key: string) => Promise<Result> | undefined;
   overtake: (isConcerned: (key: string) => boolean) => void;
   size: () => number;
@@ -45,7 +47,7 @@ interface Running<Result> {
   readonly flight: { isOvertaken: boolean; readonly signal: AbortSignal };
   readonly ending: AbortController;
   readonly result: Promise<Result>;
-  /** Those who have not left, and those who never do. */
+  /** Callers that have not left, including those that can't. */
   waiters: number;
   isOver: boolean;
 }
@@ -59,7 +61,7 @@ export function createFlights<Result>(): Flights<Result> {
       return { result: running.result, isCollapsed };
     },
     joinWhile(key, signal, begin) {
-      // Nothing begins for one who has left already.
+      // Nothing begins for a caller that has already left.
       if (signal.aborted) return { result: Promise.reject<Result>(clientGone()), isCollapsed: false };
       const { running, isCollapsed } = runningOrBegun(table, key, begin);
       return { result: waitWhile(running, signal), isCollapsed };
@@ -82,7 +84,7 @@ function runningOrBegun<Result>(
   begin: Begin<Result>,
 ): { running: Running<Result>; isCollapsed: boolean } {
   const present = table.get(key);
-  // One that everyone has left is about to fail.
+  // A flight that everyone has left is about to fail.
   if (present !== undefined && !present.ending.signal.aborted) return { running: present, isCollapsed: true };
   const ending = new AbortController();
   const flight = { isOvertaken: false, signal: ending.signal };

@@ -1,6 +1,6 @@
 /**
- * How often each key was requested lately: a count-min sketch (Cormode and Muthukrishnan, 2005) of 4-bit counters that
- * decay. Pure. The eviction policies of both tiers use it.
+ * Estimates how often each key was requested recently: a count-min sketch (Cormode and Muthukrishnan, 2005) of 4-bit
+ * counters that decay. Pure. The eviction policies of both tiers use it.
  *
  *   block = 64 bytes, one cache line           row 0        row 1        row 2        row 3
  *   ┌ 16 words of 8 counters each ┐         ┌ 32 counters ┬ 32 counters ┬ 32 counters ┬ 32 counters ┐

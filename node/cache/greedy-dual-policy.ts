@@ -3,8 +3,8 @@
  *
  *   H = L + frequency · cost / bytes        the victim is the object with the smallest H; then L := H of the victim
  *
- * What is requested often, expensive to make and small stays. L rises with each eviction, so an object that is no
- * longer used falls behind the new ones. The frequency comes from a sketch (frequency-sketch.ts) that also remembers
+ * Objects that are requested often, expensive to make and small stay. L rises with each eviction, so an object that is
+ * no longer used falls behind new ones. The frequency comes from a sketch (frequency-sketch.ts) that also remembers
  * objects that are not stored: a popular object that was evicted comes back with the rank that it had.
  *
  * An operation takes O(log n) and allocates nothing, except when the arrays grow.
@@ -26,14 +26,14 @@ export interface GreedyDualPolicy extends EvictionPolicy {
   /** Each object that is stored has a slot below this number, and keeps it. */
   slots: () => number;
   /**
-   * Whether an object that is not stored is worth more than the next victim, by their frequencies alone: L is left out,
-   * so that what is as popular as the victim does not take its place. (TinyLFU: Einziger, Friedman and Manes, 2017.)
-   * Counts as a use.
+   * Whether an object that is not stored is worth more than the next victim, by their frequencies alone: L is ignored,
+   * so that an object that is only as popular as the victim does not take its place. (TinyLFU: Einziger, Friedman and
+   * Manes, 2017.) Counts as a use.
    */
   isWorthMore: (key: string, bytes: number, costMs: number) => boolean;
   /** The key of the object in a slot, if there is one. */
   keyAt: (slot: number) => string | undefined;
-  /** Of all the policy's own data. */
+  /** The memory of the policy's own data. */
   memoryBytes: () => number;
 }
 

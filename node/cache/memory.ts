@@ -3,9 +3,9 @@
  *
  *   store ──▶ admit: the policy names victims until there is room ──▶ lru-cache keeps the object
  *
- * lru-cache holds the objects and counts their bytes. Which of them go is decided by the policy (greedy-dual-policy.ts)
- * before an object is stored, so lru-cache never has to choose, and the bytes never exceed the budget. An object that
- * would be the next victim itself is not admitted, and one object may take at most an eighth of the budget.
+ * lru-cache holds the objects and counts their bytes. The policy (greedy-dual-policy.ts) decides which of them are
+ * removed, before an object is stored, so lru-cache never has to choose, and the bytes never exceed the budget. An
+ * object that would be the next victim itself is not admitted, and one object may take at most an eighth of the budget.
  */
 import { LRUCache } from "lru-cache";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -19,7 +19,7 @@ export interface MemoryTier {
   load: (key: string) => CachedObject | undefined;
   /** The object, without counting as used. */
   peek: (key: string) => CachedObject | undefined;
-  /** Whether an object that is not here is worth its room more than what would go for it. Counts as a use. */
+  /** Whether an object that is not here is worth more than what would make room for it. Counts as a use. */
   isWanted: (key: string, bytes: number, costMs: number) => boolean;
   /** Returns whether the object was admitted. */
   store: (object: CachedObject) => boolean;
@@ -30,7 +30,7 @@ export interface MemoryTier {
   stats: () => { entries: number; bytes: number; bytesMax: number; evictions: number };
 }
 
-/** Objects that a walk looks at in one turn of the event loop: some 2 ms. */
+/** Objects that a walk looks at in one turn of the event loop: about 2 ms. */
 const objectsPerTurn = 5000;
 /** The part of the budget that one object may take. */
 export const objectShareMax = 1 / 8;
@@ -70,7 +70,7 @@ export function openMemoryTier(bytesMax: number): MemoryTier {
     store(object) {
       const { key } = object;
       const bytes = memoryBytesOf(object);
-      // Also when it does not enter: what it replaces must not be found in its stead.
+      // Even if it is not admitted: the object that it replaces must not be found instead.
       cache.delete(key);
       if (bytes > objectBytesMax) return false;
       const candidate = { key, bytes, costMs: costMsOf(object.facts) };

@@ -9,9 +9,9 @@
 import { createHash, hash } from "node:crypto";
 
 /**
- * An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. One that has more of
- * the latter can't be stored, for a purge by those left out would miss it. (All tags of an answer stand in 16 KB of
- * fields.)
+ * An object's tags are what a purge can name: `source:…`, `host:…`, `url:…` and the origin's own. An object with more
+ * of the latter can't be stored, because a purge by an omitted tag would miss it. (All tags of a response fit into 16
+ * KB of fields.)
  */
 export const tagsMax = 1000;
 
@@ -27,9 +27,9 @@ export interface ObjectFacts {
   readonly feedSeq: number;
   /** The measured time that it took to fetch and render it; absent: unknown. */
   readonly costMs?: number;
-  /** Another node, from which it came, said that a soft purge concerned it. */
+  /** The node that it came from said that a soft purge concerned it. */
   readonly isSoftPurged?: true;
-  /** What the room that made the object needs to know of it again; JSON. */
+  /** What the code that made the object needs to know about it later; JSON. */
   readonly notes: Readonly<Record<string, unknown>>;
 }
 
@@ -52,7 +52,7 @@ export function headerBlockOf(pairs: HeaderPairs): Buffer {
   return Buffer.from(pairs.map(([name, value]) => `${name}: ${value}\r\n`).join(""), "latin1");
 }
 
-/** The pairs of a header block, for the listener that wants them one by one. */
+/** The pairs of a header block, for a listener that needs them one by one. */
 export function headerPairsOf(block: Buffer): HeaderPairs {
   const lines = block.toString("latin1").split("\r\n");
   lines.pop();
@@ -62,7 +62,7 @@ export function headerPairsOf(block: Buffer): HeaderPairs {
   });
 }
 
-/** Bytes that the object takes in memory: its buffers and a flat guess for the rest. */
+/** Bytes that the object takes in memory: its buffers and a flat estimate for the rest. */
 export function memoryBytesOf({ body, headerBlock }: Pick<CachedObject, "body" | "headerBlock">): number {
   return memoryBytesFor(body.length, headerBlock);
 }
@@ -72,9 +72,9 @@ export function memoryBytesFor(bodyBytes: number, headerBlock: Buffer): number {
   return bodyBytes + headerBlock.length + 512;
 }
 
-/** A fetch from an origin on the same continent, for objects whose cost was not measured. */
+/** The cost of a fetch from an origin on the same continent, for objects whose cost was not measured. */
 const costMsDefault = 100;
-/** The bounds keep what was made in no time, or after a stall, from being worth nothing or everything. */
+/** These bounds keep an object that was made in no time, or after a stall, from being worth nothing or everything. */
 const [costMsMin, costMsMax] = [1, 10_000];
 
 /** What it costs to make the object again, for the eviction policies of the tiers. */

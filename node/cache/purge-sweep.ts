@@ -5,11 +5,11 @@
  *
  *   purge ──▶ mark in force ──▶ walk: disk, memory, records ──▶ removals on disk ──▶ marks forgotten, reports sent
  *
- * The disk comes first: an object that moves to memory during the walk is met there, or was met on disk. What is stored
- * during a walk was judged by all marks when it was stored.
+ * The disk comes first: an object that moves to memory during the walk is met there, or was met on disk. Objects stored
+ * during a walk were judged by all marks when they were stored.
  *
  * Marks are forgotten two minutes after the walk: a fill that began before a forgotten mark is not stored, and few
- * fills take longer. By then, the removals survive a power failure: without that, an object could come back to which no
+ * fills take longer. By then, the removals survive a power failure: otherwise, an object could come back to which no
  * mark applies any more.
  *
  * Walks don't overlap. A purge that comes during a walk leads to another walk after it. While soft marks are left, a
@@ -56,14 +56,14 @@ const keptMs = 120_000;
 /** Results of walks within this time are forgotten together; also how often their age is checked. */
 const groupMs = 5000;
 
-/** What a whole walk has found out. */
+/** The findings of a complete walk. */
 interface Walked {
   /** Monotonic time of the first walk of the group, and of the last one, from which the rest is. */
   readonly firstMs: number;
   readonly lastMs: number;
   readonly upTo: number;
   readonly softInUse: ReadonlySet<Mark>;
-  /** Marks that were widened since are others, and what was found out about soft ones says nothing of them. */
+  /** If marks were widened since, they are other marks, and the findings about soft ones do not apply to them. */
   readonly widenings: number;
 }
 
@@ -79,7 +79,7 @@ interface State {
   isClosed: boolean;
   waiting: { counted: Counted | null; resolve: (isWhole: boolean) => void }[];
   running: Promise<void> | undefined;
-  /** The newest hard mark of which a walk has removed all that it concerns. */
+  /** The newest hard mark for which a walk has removed everything that it concerns. */
   sweptUpTo: number;
   /** At most one for each `groupMs` of `keptMs`. */
   walked: Walked[];
@@ -196,7 +196,7 @@ function note({ walked, clock }: State, found: Pick<Walked, "upTo" | "softInUse"
 async function forgetOld(state: State): Promise<void> {
   const { purges, clock } = state;
   const { marks } = purges;
-  // Rather a fill that is not stored than marks that are widened.
+  // A fill that is not stored costs less than marks that are widened.
   const isFull = markCount(marks) > marks.max / 2;
   const isOld = ({ lastMs }: Walked): boolean => isFull || clock.monotonicMs() - lastMs >= keptMs;
   const old = state.walked.filter(isOld);

@@ -48,7 +48,7 @@ export async function openPurges(path: string, log: Log): Promise<Purges> {
   for (const purge of read ?? []) addPurge(marks, purge);
   const journal = openPurgeJournal(path, log);
   const rewrite = (): Promise<void> => journal.replace(() => purgesOf(marks));
-  // A line that was cut short must not have others behind it.
+  // A line that was cut short must not be followed by others.
   if (read !== undefined && read.length > 0) await rewrite();
   return {
     marks,
@@ -69,7 +69,7 @@ export async function openPurges(path: string, log: Log): Promise<Purges> {
   };
 }
 
-/** Tells those who count of an object that a purge concerns: the purges up to the first hard one, which removes it. */
+/** Counts an object for the purges that concern it: up to the first hard one, which removes it. */
 export function tellCounting({ counting }: Pick<Purges, "counting">, ...[tier, facts, bytes]: Parameters<Found>): void {
   for (const { purge, found } of counting) {
     if (!isPurgedBy(facts, purge)) continue;

@@ -31,7 +31,7 @@ export interface SourceRecord {
   readonly name: string;
   /** The bytes that the name means, or why there are none. */
   readonly meaning: { sha256: string } | { absentStatus: 404 | 410 };
-  /** What the bytes are, as the origin recorded it at the upload. Absent: nobody said. */
+  /** What the bytes are, as the origin recorded at the upload. Absent: unknown. */
   readonly picture?: PictureFacts;
   /** Hashes that this name had, the newest first: what the origin need not send again. */
   readonly knownHashes: readonly string[];
@@ -42,37 +42,37 @@ export interface SourceRecord {
 }
 
 export const knownHashesMax = 8;
-/** Some 400 bytes each. */
+/** About 400 bytes each. */
 const recordsMax = 200_000;
 /**
- * Names under which there is nothing live apart, and never on disk: whoever asks for names by chance must not push out
- * the records of pictures, nor fill the disk with files.
+ * Names under which there is nothing are kept apart, and never on disk: requests for random names must not push out the
+ * records of pictures, or fill the disk with files.
  */
 const absentMax = 20_000;
 
 export interface Records {
   load: (name: string) => Promise<SourceRecord | undefined>;
-  /** What memory knows, at once; counts as used. */
+  /** What memory knows, at once. Counts as a use. */
   peek: (name: string) => SourceRecord | undefined;
   store: (record: SourceRecord) => void;
   /**
-   * For what another node said, which keeps it on its disk: memory alone. One that was validated later stays, unless it
-   * bears a mark. What the disk has of the name is older, and goes.
+   * For a record from another node, which keeps it on its disk: stored in memory alone. A record that was validated
+   * later stays, unless it has a mark. The record that the disk has for the name is older, and is removed.
    */
   storeInMemory: (record: SourceRecord) => void;
   /**
-   * Other bytes have these names since an event of the feed: marks the records as replaced, and makes the disk forget
-   * them, so that a restart asks the origin too. In force at once; resolves when that holds after a kill (for a power
-   * failure, see DiskTier.sync()).
+   * These names mean other bytes since an event of the feed: marks the records as replaced, and makes the disk forget
+   * them, so that the origin is asked after a restart too. In force at once; resolves when that holds after a kill (for
+   * a power failure, see DiskTier.sync()).
    */
   replaced: (names: readonly string[], seq: number) => Promise<void>;
-  /** Everything that is known is wrong. What is on disk goes with the disk's objects. */
+  /** Drops everything. Records on disk are removed together with the disk's objects. */
   clear: () => void;
   size: () => number;
   readonly swept: Swept;
 }
 
-/** Records that a walk looks at in one turn of the event loop: some 2 ms. */
+/** Records that a walk looks at in one turn of the event loop: about 2 ms. */
 const recordsPerTurn = 5000;
 
 export function openRecords(disk: DiskTier, purges: Purges): Records {
@@ -80,7 +80,7 @@ export function openRecords(disk: DiskTier, purges: Purges): Records {
   const absent = new LRUCache<string, SourceRecord>({ max: absentMax });
   const loads = createFlights<SourceRecord | undefined>();
 
-  /** Puts a record where it belongs in memory; returns whether the disk may have one of this name too. */
+  /** Stores a record where it belongs in memory; returns whether the disk may have one with this name too. */
   function remember(record: SourceRecord): boolean {
     const isAbsent = "absentStatus" in record.meaning;
     const wasPresent = isAbsent ? present.delete(record.name) : absent.delete(record.name);
@@ -93,7 +93,7 @@ export function openRecords(disk: DiskTier, purges: Purges): Records {
     return record === undefined ? undefined : judged(record);
   }
 
-  /** The record with the mark of the purges that concern it; a weaker mark takes nothing back. */
+  /** The record with the mark of the purges that concern it; a weaker mark does not replace a stronger one. */
   function judged(record: SourceRecord): SourceRecord {
     if (record.feedSeq >= purges.marks.newest || record.mark === "removed") return record;
     const facts = factsOf(record);
@@ -116,7 +116,7 @@ export function openRecords(disk: DiskTier, purges: Purges): Records {
     if (purges.marks.forgotten > forgotten && facts.feedSeq < purges.marks.forgotten) return undefined;
     // The sweep removes it.
     if (verdictOf(purges.marks, facts) === "hard") return undefined;
-    // Our own words, proven by the head's checksum.
+    // Written by this program, as the head's checksum proves.
     return facts.notes["record"] as SourceRecord;
   }
 
@@ -178,7 +178,7 @@ export function openRecords(disk: DiskTier, purges: Purges): Records {
       async walk({ isConcernable }) {
         let looked = 0;
         for (const records of [present, absent]) {
-          // What comes during the walk is judged when it is stored.
+          // Records that arrive during the walk are judged when they are stored.
           for (const name of Array.from(records.keys())) {
             if ((looked += 1) % recordsPerTurn === 0) await nextTurn();
             const record = records.peek(name);

@@ -2,13 +2,13 @@
  * Memory and disk as one store, in which purged objects don't exist.
  *
  * find() looks in memory, then on disk. A small object that is wanted whole, and more often than what would make room
- * for it in memory, is read from disk once for all who ask, and admitted to memory. Of any other object, only the head
+ * for it in memory, is read from disk once for all callers, and admitted to memory. Of any other object, only the head
  * is read, and the body is read by whoever sends it. store() writes to both tiers, storeInMemory() and storeOnDisk() to
  * one.
  *
- * Each lookup judges what it finds by the marks of purges (purge-marks.ts): what a hard mark concerns counts as a miss
- * and is removed later; what a soft mark concerns is returned as soft-purged. Each store judges, too: the result of a
- * fill that began before a purge of it is not stored.
+ * Each lookup judges what it finds by the marks of purges (purge-marks.ts): an object that a hard mark concerns counts
+ * as a miss and is removed later; one that a soft mark concerns is returned as soft-purged. Each store judges, too: the
+ * result of a fill that began before its purge is not stored.
  */
 import type { BodyReader, StoredBody } from "#base/body.ts";
 import type { BodyWriter } from "./disk/body-writer.ts";
@@ -28,7 +28,7 @@ import {
 import { isStorable, verdictOf } from "./purge-marks.ts";
 import { type Purges, tellCounting } from "./purges.ts";
 
-/** A stored object: its head, and its body where it lies. */
+/** A stored object: its head, and its body wherever that is stored. */
 export interface Stored {
   readonly key: string;
   readonly tier: Tier;
@@ -36,15 +36,18 @@ export interface Stored {
   readonly headerBlock: Buffer;
   readonly lengthBytes: number;
   readonly body: StoredBody;
-  /** To be revalidated behind its next use. */
+  /** To be revalidated in the background of its next use. */
   readonly isSoftPurged: boolean;
 }
 
 export interface Tiers {
-  /** Memory alone, at once. Soft purges don't count: for objects whose freshness is not their own, as variants. */
+  /**
+   * Looks in memory alone, at once. Ignores soft purges: for objects whose freshness is not their own, such as
+   * variants.
+   */
   loadMemory: (key: string) => CachedObject | undefined;
   /**
-   * @param isWhole the body is wanted whole: a small one comes in memory. Else nothing of a body on disk is read.
+   * @param isWhole the body is wanted whole: a small one is returned in memory. Otherwise, no body is read from disk.
    */
   find: (key: string, isWhole: boolean) => Stored | undefined | Promise<Stored | undefined>;
   /**
@@ -54,24 +57,27 @@ export interface Tiers {
   locate: (key: string) => Tier | undefined;
   /** Its facts; of an object on disk, its head is read. */
   factsOf: (key: string) => Promise<ObjectFacts | undefined>;
-  /** Whether what a fill brought may be stored: no purge of it came since the fill began. */
+  /** Whether the result of a fill may be stored: no purge of it has arrived since the fill began. */
   isStorable: (facts: Pick<ObjectFacts, "tags" | "feedSeq">) => boolean;
-  /** Returns whether one tier at least took the object. */
+  /** Returns whether at least one tier took the object. */
   store: (object: CachedObject) => boolean;
-  /** For what another node keeps on its disk: memory alone. What the disk has under this key is older, and goes. */
+  /**
+   * For objects that another node keeps on its disk: memory alone. An object on disk under this key is older, and is
+   * removed.
+   */
   storeInMemory: (object: CachedObject) => boolean;
-  /** For what is read whole once and rarely again, such as sources: the disk alone. */
+  /** For objects that are read whole once and rarely again, such as sources: the disk alone. */
   storeOnDisk: (object: CachedObject) => boolean;
   /** The disk alone; memory does not admit it. */
   loadFromDisk: (key: string) => Promise<CachedObject | undefined>;
   /**
-   * A place on disk for a body that is on its way; undefined: the disk takes none now. What memory has under this key
-   * is older, and goes when the body is there.
+   * A place on disk for a body that is arriving; undefined: the disk takes none now. What memory has under this key is
+   * older, and is removed when the body has arrived.
    */
   write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
   /**
-   * A new head for the body of a stored object, after a 304. Resolves to whether a tier has it. Another object that has
-   * taken its place stays as it is.
+   * Stores a new head for the body of a stored object, after a 304. Resolves to whether a tier has it. Another object
+   * that has replaced it stays as it is.
    */
   replaceHead: (stored: Stored, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
   readonly hasDisk: boolean;
@@ -86,13 +92,13 @@ export interface Tiers {
   clear: () => Promise<void>;
   /** Resolves to whether all removals so far, those of records too, hold after a power failure. */
   sync: () => Promise<boolean>;
-  /** How often everything was dropped: a fill that began before the last time must not store what it brings. */
+  /** How often everything was dropped: a fill that began before the last time must not store its result. */
   clears: () => number;
 }
 
 /**
- * A body up to here is sent from memory; a larger one comes from disk each time, through the system's page cache, so
- * that one reader of large bodies does not fill the memory of this process.
+ * A body of up to this size is sent from memory; a larger one comes from disk each time, through the system's page
+ * cache, so that one reader of large bodies does not fill the memory of this process.
  */
 const promotedBytesMax = 1024 * 1024;
 
@@ -107,7 +113,7 @@ interface State {
 
 export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): Tiers {
   const { marks } = purges;
-  // Without a disk, memory takes what it can. To collect more than that would be in vain.
+  // Without a disk, memory takes what it can. Collecting more would be useless.
   const hasDisk = disk.stats().bytesMax > 0;
   const memoryBodyBytesMax = hasDisk ? promotedBytesMax : Math.floor(memory.stats().bytesMax * objectShareMax);
   const state: State = { memory, disk, purges, memoryBodyBytesMax, loads: createFlights(), clears: 0 };
@@ -129,7 +135,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
     isStorable: (facts) => isStorable(marks, facts),
     store(object) {
       if (!isStorable(marks, object.facts)) return false;
-      // What is on its way from disk is older.
+      // An object that is being read from disk is older.
       loads.overtake((other) => other === object.key);
       const isForMemory = object.body.length <= memoryBodyBytesMax;
       if (!isForMemory) memory.remove(object.key);
@@ -181,7 +187,7 @@ function isGone({ purges }: State, facts: ObjectFacts): boolean {
   return verdictOf(purges.marks, facts) === "hard";
 }
 
-/** What is gone is removed, and counted, since it may be replaced before the sweep comes to it. */
+/** Removes and counts a purged object, because it may be replaced before the sweep reaches it. */
 function isGoneFromMemory(state: State, object: CachedObject): boolean {
   if (!isGone(state, object.facts)) return false;
   tellCounting(state.purges, "memory", object.facts, memoryBytesOf(object));
@@ -229,7 +235,7 @@ function isWorthMemory({ memory }: State, { key, facts, headerBlock, lengthBytes
   return memory.isWanted(key, memoryBytesFor(lengthBytes, headerBlock), costMsOf(facts));
 }
 
-/** Who joined may have asked after a purge that came while the object was admitted. */
+/** A caller that joined may have asked after a purge that arrived while the object was being admitted. */
 async function judgedAgain(state: State, loading: Promise<Stored | undefined>): Promise<Stored | undefined> {
   const stored = await loading;
   if (stored === undefined || isGone(state, stored.facts)) return undefined;

@@ -1,8 +1,8 @@
 /**
- * Bodies in memory that receivers have not taken yet. The cache may drop such a body meanwhile, but its memory stays
- * until the last receiver has it, so it counts in the budget of bytes in flight: once, however many receive it.
+ * Bodies in memory that receivers have not taken yet. The cache may drop such a body meanwhile, but its memory stays in
+ * use until the last receiver has it, so it counts in the budget of bytes in flight: once, however many receive it.
  *
- * The share that pays is that of the first receiver, until the last one has left.
+ * It counts in the share of the first receiver, until the last one has left.
  */
 import type { ByteBudget } from "./byte-budget.ts";
 

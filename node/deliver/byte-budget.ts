@@ -1,5 +1,5 @@
 /**
- * A limit on bytes in flight: what was read for receivers that have not taken it yet.
+ * A limit on bytes in flight: bytes that were read for receivers that have not taken them yet.
  *
  *   take ──room in the budget, and in the share──▶ at once
  *     └──▶ waits: shares take turns, first come first served within a share ──▶ bytes are freed ──▶ taken
@@ -10,9 +10,9 @@
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 
-/** A share may hold this part of the budget, and have this part of those that wait. */
+/** A share may hold this part of the budget, and this part of the queue. */
 const sharePart = 0.25;
-/** Takers that may wait; a waiting response holds a connection and some 2 KB. */
+/** Takers that may wait. A waiting response holds a connection and about 2 KB. */
 const waitingMax = 10_000;
 /** Waiting shares that one free() looks at. */
 const looksMax = 32;
@@ -29,12 +29,12 @@ interface Share {
 
 export interface ByteBudget {
   /**
-   * True or a promise of true: the bytes are taken, and must be freed. False: no room came within `waitMs`, which
-   * counts as refused, or before the `signal` was aborted.
+   * True or a promise of true: the bytes are taken, and must be freed. False: no room became free within `waitMs`,
+   * which counts as refused, or before the `signal` was aborted.
    */
   take: (bytes: number, share: string, waitMs: number, signal?: AbortSignal) => boolean | Promise<boolean>;
   free: (bytes: number, share: string) => void;
-  /** What a share could take at once; of one that holds nothing, what is free at all and within its part. */
+  /** What a share could take at once. For one that holds nothing: what is free, up to its part. */
   roomFor: (share: string) => number;
   /** `shares`: those that hold something or wait. */
   counts: () => { heldBytes: number; waiting: number; refused: number; shares: number };
@@ -125,7 +125,7 @@ function wait(
     if (share.waiting.length === 0) state.turns.delete(name);
     forgetIdle(state, name, share);
     one.settle(false);
-    // Whoever waited behind a large one may fit.
+    // A smaller taker that waited behind a large one may fit now.
     if (share.waiting.length > 0) grantWaiting(state);
   };
   const cancel: Cancel = state.clock.after(waitMs, () => {
@@ -143,14 +143,14 @@ function fits(state: State, share: Share, bytes: number): boolean {
   return fitsInAll(state, bytes) && fitsInShare(state, share, bytes);
 }
 
-/** Whoever is alone may pass the bound: a chunk larger than the budget would otherwise never leave. */
+/** A sole taker may exceed the bound: otherwise, a chunk larger than the budget would never be sent. */
 function fitsInAll({ heldBytes, bytesMax }: State, bytes: number): boolean {
   return heldBytes === 0 || heldBytes + bytes <= bytesMax;
 }
 
 /**
  * A share holds no more than is free (a dynamic threshold: Choudhury and Hahne, 1998), so that some stays free for
- * those who come next, however many shares there are. Its first taker may pass that: it would otherwise get nothing.
+ * those that come next, however many shares there are. Its first taker may exceed that, or it would get nothing.
  */
 function fitsInShare({ bytesMax, heldBytes: allBytes }: State, { heldBytes }: Share, bytes: number): boolean {
   return heldBytes === 0 || heldBytes + bytes <= Math.min(bytesMax * sharePart, bytesMax - allBytes);
@@ -163,8 +163,8 @@ function hold(state: State, share: Share, bytes: number): void {
 
 /**
  * One taker of each waiting share in turn, while there is room. A share that was granted something, or that holds its
- * part, goes to the end of the turns; one that only waits for room in all stays in front. Few shares can hold their
- * part at a time, so a few looks are enough, however many wait.
+ * part, goes to the end of the line; one that only waits for free room stays in front. Only a few shares can hold their
+ * part at a time, so looking at a few is enough, however many wait.
  */
 function grantWaiting(state: State): void {
   for (let looks = 0; looks < looksMax; looks += 1) {

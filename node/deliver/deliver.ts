@@ -18,7 +18,7 @@ import type { Sink } from "./sink.ts";
 import { chunkBytesMax, openRoom } from "./room.ts";
 import { closedInTime, transfer, type TransferEnd, type TransferRules } from "./transfer.ts";
 
-/** Fields that a 304 repeats (RFC 9110 §15.4.5), beside those that are added here. */
+/** Fields that a 304 repeats (RFC 9110 §15.4.5), besides those that are added here. */
 const notModifiedFields = new Set([
   "cache-control",
   "content-location",
@@ -27,7 +27,7 @@ const notModifiedFields = new Set([
   "expires",
   "vary",
   "last-modified",
-  // Not of the RFC's list: what a browser may do with its copy is to hold as well.
+  // Not on the RFC's list: the rules for what a browser may do with its copy must apply as well.
   "x-content-type-options",
 ]);
 
@@ -48,13 +48,15 @@ export interface Sent {
 
 export interface SendContext {
   readonly rules: TransferRules;
-  /** Of the budget: the client's network. Not called for a small body in memory that the system takes at once. */
+  /**
+   * The share of the budget: the client's network. Not called for a small body in memory that the system takes at once.
+   */
   readonly share: () => string;
 }
 
 export interface DeliveryContext extends SendContext {
   readonly node: string;
-  /** Monotonic time of the request's arrival, and of now: for Server-Timing. */
+  /** Monotonic time of the request's arrival, and the current time: for Server-Timing. */
   readonly startedMs: number;
   readonly nowMs: number;
 }
@@ -71,7 +73,7 @@ export const wholeBody: Part = { start: 0, end: null };
 export interface Head {
   readonly status: number;
   readonly fields: readonly string[];
-  /** Lines of further fields, in front of the others: as they are stored. */
+  /** Lines of further fields, as they are stored. They go in front of the others. */
   readonly block?: Buffer | null;
 }
 
@@ -79,9 +81,9 @@ export interface Head {
 const roomWaitMs = 5000;
 
 /**
- * At once when the system took the whole response; else a promise of the end of the response.
- * @throws Error for a field that can't be sent, NearcastError OVERLOADED when the body finds no room. Nothing was
- *   sent then, and the body was given up.
+ * Returns at once if the system took the whole response; otherwise, a promise of the end of the response.
+ * @throws Error for a field that can't be sent, NearcastError OVERLOADED when the body finds no room. In these cases
+ *   nothing was sent, and the body was given up.
  */
 export function deliver(asked: Asked, delivery: Delivery, sink: Sink, context: DeliveryContext): Sent | Promise<Sent> {
   const { part, ...head } = headOf(delivery, verdictOn(asked, delivery), context);
@@ -89,7 +91,7 @@ export function deliver(asked: Asked, delivery: Delivery, sink: Sink, context: D
 }
 
 /**
- * Sends a head and a part of a body; null: nothing of it. Returns and throws like deliver().
+ * Sends a head and a part of a body; null: the head alone. Returns and throws like deliver().
  */
 export function send(
   head: Head,
@@ -127,7 +129,7 @@ function sendBorrowed(
   return holdUntilTaken({ status, bodyBytes: bytes.length, end: "complete" }, kept, sink, context);
 }
 
-/** @param body what keeps the bytes that the system has not taken: it counts in the budget until it has */
+/** @param body the buffer that holds what the system has not taken: it counts in the budget until the system has it */
 function holdUntilTaken(sent: Sent, body: Buffer, sink: Sink, context: SendContext): Sent | Promise<Sent> {
   if (sink.pendingBytes() === 0) return sent;
   if (context.rules.bodies.take(body, context.share(), 0) === true) return watch(sent, body, sink, context);
@@ -136,7 +138,7 @@ function holdUntilTaken(sent: Sent, body: Buffer, sink: Sink, context: SendConte
   return { ...sent, end: "no-room" };
 }
 
-/** A body in memory that the system may not take at once: there has to be room for what it does not take. */
+/** Sends a body in memory that the system may not take at once: there must be room for what it does not take. */
 function sendLarge(
   head: Head,
   { whole, bytes }: { whole: Buffer; bytes: Buffer },
@@ -175,7 +177,7 @@ function sendAll({ status, fields, block }: Head, bytes: Buffer, sink: Sink): Se
 function refused(status: number, sink: Sink, { counts }: TransferRules): Sent {
   if (sink.isClosed()) return { status, bodyBytes: 0, end: "gone" };
   counts.refused += 1;
-  throw new NearcastError("OVERLOADED", "too many bytes are on their way to slow clients");
+  throw new NearcastError("OVERLOADED", "too many bytes are waiting for slow clients");
 }
 
 async function sendInChunks(
@@ -206,7 +208,7 @@ async function sendInChunks(
 }
 
 /**
- * A response that the system has not taken whole keeps its body in memory, so its receiver has a minimum rate.
+ * A response that the system has not taken completely keeps its body in memory, so its receiver has a minimum rate.
  * @param body held for it, and released at the end
  */
 async function watch(sent: Sent, body: Buffer, sink: Sink, { rules }: SendContext): Promise<Sent> {
@@ -252,7 +254,7 @@ function verdictOn({ method, headers }: Asked, delivery: Delivery): Verdict {
       ifRange: Array.isArray(headers["if-range"]) ? headers["if-range"][0] : headers["if-range"],
     },
     {
-      // The origin has judged what passes through. Without a length no range can be named.
+      // The origin has judged a response that passes through. Without a length, no range can be named.
       status: delivery.body.kind === "stream" || delivery.lengthBytes === null ? 0 : delivery.status,
       etag: delivery.etag,
       lastModified: delivery.lastModified,
@@ -280,7 +282,7 @@ function headOf(
   return { fields, block, ...applied(verdict, delivery, fields) };
 }
 
-/** The status and the part of the body that the verdict makes of the delivery; adds the fields that go with it. */
+/** The status and the part of the body to send, by the verdict; adds the fields that go with them. */
 function applied(verdict: Verdict, delivery: Delivery, fields: string[]): { status: number; part: Part | null } {
   const { body, lengthBytes } = delivery;
   switch (verdict.verdict) {
@@ -312,7 +314,9 @@ function applied(verdict: Verdict, delivery: Delivery, fields: string[]): { stat
 
 const lifetimeFields = new Set(["cache-control", "cdn-cache-control", "expires"]);
 
-/** Fields of the body that is not sent, and of its lifetime: a refusal must not be kept in the body's stead. */
+/**
+ * Fields about the body that is not sent, and about its lifetime: a refusal must not be cached in place of the body.
+ */
 function dropContentFields(fields: string[]): void {
   for (let index = fields.length - 2; index >= 0; index -= 2) {
     const name = (fields[index] ?? "").toLowerCase();
@@ -321,7 +325,7 @@ function dropContentFields(fields: string[]): void {
   }
 }
 
-/** With one decimal, as toFixed() writes it, which takes a hit longer than its look-up. */
+/** With one decimal, like toFixed(), which takes longer than the look-up of a hit. */
 function tenthsOf(timeMs: number): string {
   const tenths = Math.round(timeMs * 10);
   return `${Math.trunc(tenths / 10)}.${tenths % 10}`;

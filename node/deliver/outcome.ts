@@ -1,10 +1,10 @@
 /**
- * The outcome of a request, in the words that the code switches on, the metrics count and Cache-Status (RFC 9211)
- * prints.
+ * The outcome of a request, in the words that the code switches on, the metrics count, and Cache-Status (RFC 9211)
+ * reports.
  *
  *   hit     from a tier, fresh
  *   stale   from a tier, after its lifetime: it is being revalidated in the background, the origin failed or is late,
- *           or this node has too much to do
+ *           or this node is overloaded
  *   miss    the response had to be fetched, rendered or revalidated first
  *   bypass  the response passed through and was neither stored nor shared
  *
@@ -18,8 +18,10 @@ import type { Body } from "#base/body.ts";
 
 export type MissReason = "uri-miss" | "vary-miss" | "stale";
 
-/** Why something stale is delivered: it is being revalidated, the origin failed or is late, or this node has too much
- *  to do to ask. */
+/**
+ * Why a stale response is delivered: it is being revalidated, the origin failed or is late, or this node is too busy to
+ * ask.
+ */
 export type StaleReason = "revalidating" | "origin-error" | "origin-slow" | "overloaded";
 
 export type Outcome =
@@ -32,7 +34,7 @@ export type Outcome =
 export interface Timings {
   fetchMs?: number;
   renderMs?: number;
-  /** Until another node had answered. */
+  /** Time until another node had answered. */
   peerMs?: number;
 }
 
@@ -52,7 +54,7 @@ export interface Delivery {
   /** Null: the answer was made or validated for this request. */
   readonly ageSeconds: number | null;
   readonly timings: Timings;
-  /** Cache-Status of the nodes that were asked for this, to stand before this node's own. */
+  /** Cache-Status of the nodes that were asked, which precedes this node's own. */
   readonly statusBefore?: string | null;
 }
 
@@ -61,13 +63,13 @@ function cacheNameOf(node: string): string {
   return /^[a-z]/i.test(node) ? node : `"${node}"`;
 }
 
-/** Failures that come before anyone else is asked, so that there is no `fwd` (RFC 9211 §2.2). */
+/** Failures that occur before anyone else is asked, so that there is no `fwd` (RFC 9211 §2.2). */
 const unforwarded: ReadonlySet<ErrorCode> = new Set(["NOT_CACHED", "LOOP_DETECTED", "NOT_READY"]);
 
 /**
- * Cache-Status of an answer that this node makes itself, because nothing could be had, or what was there could not be
- * sent. Such a failure is no `hit`: the cache did not satisfy the request (RFC 9211 §2.1).
- * @param outcome of what could not be sent
+ * Cache-Status of an error response of this node: it could not get a response, or could not send the one that it had.
+ * Such a failure is not a `hit`: the cache did not satisfy the request (RFC 9211 §2.1).
+ * @param outcome the outcome of the response that could not be sent
  */
 export function errorStatusOf(node: string, error: NearcastError, outcome: Outcome | undefined): string {
   const isForwarded = !unforwarded.has(error.code) && (outcome === undefined || wasForwarded(outcome));
@@ -75,7 +77,7 @@ export function errorStatusOf(node: string, error: NearcastError, outcome: Outco
   return `${cacheNameOf(node)}${forwarded}${isKeptFailure(error) ? "; collapsed" : ""}; detail=${error.code}`;
 }
 
-/** In front of an origin that failed or is late, the request was forwarded: it is no `hit` (RFC 9211 §2.1, §2.2). */
+/** If the origin failed or is late, the request was forwarded, so it is not a `hit` (RFC 9211 §2.1, §2.2). */
 const forwardedReasons: ReadonlySet<StaleReason> = new Set(["origin-error", "origin-slow"]);
 
 function wasForwarded(outcome: Outcome): boolean {

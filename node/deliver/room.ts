@@ -9,9 +9,9 @@ import type { Sink } from "./sink.ts";
 export const chunkBytesMax = 65_536;
 
 export interface Room {
-  /** Of the budget, and of turns: usually the receiver's network. */
+  /** The share of the budget and of the turns: usually the receiver's network. */
   readonly share: string;
-  /** True: there is room for a chunk until it is freed. False: no room came in time, or the receiver left. */
+  /** True: there is room for a chunk until it is freed. False: no room became free in time, or the receiver left. */
   readonly take: (waitMs: number) => boolean | Promise<boolean>;
   /** May be called without room. */
   readonly free: () => void;

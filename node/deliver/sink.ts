@@ -1,5 +1,5 @@
 /**
- * Whatever carries one response to the one who requested it: a client's connection, or a peer's.
+ * Whatever carries one response to whoever requested it: a client's connection, or a peer's.
  *
  * Order of calls: head(), then end(), or any number of write() and then end() or cut().
  */
@@ -10,29 +10,29 @@ export interface Sink {
    * @throws Error for a field that can't be sent; nothing was sent then
    */
   readonly head: (status: number, fields: readonly string[], block?: Buffer | null) => void;
-  /** Sends the head now, although no byte of the body is there yet. */
+  /** Sends the head now, although no byte of the body is available yet. */
   readonly flush: () => void;
-  /** Nothing may be sent for so long; the connection is kept meanwhile. */
+  /** Allows silence for this long: the connection is kept meanwhile. */
   readonly allowSilence: (timeMs: number) => void;
   /** Returns false when the receiver is behind: wait for drained() before the next write. */
   readonly write: (chunk: Buffer) => boolean;
   readonly end: (chunk?: Buffer) => void;
   /**
    * Like end(), with bytes that are valid during this call only.
-   * @returns what keeps the bytes that the system has not taken
+   * @returns the buffer that holds the bytes that the system has not taken
    */
   readonly endBorrowed: (chunk: Uint8Array) => Buffer;
   /** Bytes that the system has not taken yet. */
   readonly pendingBytes: () => number;
-  /** Resolves when the system has taken all that was written, or nothing can be written any more. */
+  /** Resolves when the system has taken everything that was written, or when nothing can be written any more. */
   readonly taken: () => Promise<void>;
-  /** Resolves when more can be written, or nothing can be written any more. */
+  /** Resolves when more can be written, or when nothing can be written any more. */
   readonly drained: () => Promise<void>;
   /** Whether the receiver is gone, or has everything. */
   readonly isClosed: () => boolean;
   /** Resolves when the receiver has everything, or is gone. */
   readonly closed: () => Promise<void>;
-  /** Whether the receiver's side took all that was written up to end(). */
+  /** Whether the receiver's connection took everything that was written up to end(). */
   readonly isComplete: () => boolean;
   /** Breaks off, so that the receiver sees that the response is incomplete. */
   readonly cut: () => void;

@@ -8,7 +8,7 @@
  * A receiver holds at most one chunk, however slowly it reads, and none while the source of the body is slow. A
  * receiver that took its chunk slowly queues again for the next one, so slow receivers take turns in the budget. A
  * receiver below the minimum rate is cut off, because it holds a connection and a chunk that others wait for. When a
- * receiver leaves, its reader is closed and its room is freed at once, whatever it waits for.
+ * receiver leaves, its reader is closed and its room is freed at once, whatever it was waiting for.
  */
 import type { Clock } from "#base/clock.ts";
 import type { BodyReader } from "#base/body.ts";
@@ -30,9 +30,9 @@ export interface TransferRules {
   readonly counts: TransferCounts;
 }
 
-/** Responses that were not sent to their end, since the start, by what was short. */
+/** Responses that were not sent to their end, since the start, by cause. */
 export interface TransferCounts {
-  /** No room before they began: answered with 503. */
+  /** There was no room before they began: answered with 503. */
   refused: number;
   tooSlow: number;
   noRoom: number;
@@ -54,26 +54,26 @@ export function openTransferRules(
   };
 }
 
-/** How long a receiver may pause before the minimum rate applies: a phone in a tunnel comes back. */
+/** How long a receiver may pause before the minimum rate applies: a phone in a tunnel will come back. */
 const pauseMsMax = 30_000;
 /** A response that has begun can only be cut off, so it waits longer for room than one that has not. */
 const roomWaitMs = 30_000;
 
 export type TransferEnd =
   | { readonly end: "complete"; readonly bytes: number }
-  /** The receiver left, or was cut because it was too slow or no room came. */
+  /** The receiver left, or was cut off because it was too slow or no room became free. */
   | { readonly end: "gone" | "too-slow" | "no-room"; readonly bytes: number }
   /** The body's source failed; the receiver was cut. */
   | { readonly end: "failed"; readonly bytes: number; readonly error: Error };
 
 /**
- * Sends everything that `reader` gives and ends the response, or cuts it. Never throws. Closes the reader.
+ * Sends everything that `reader` returns and ends the response, or cuts it off. Never throws. Closes the reader.
  * @param room of this receiver; it may hold some already, and holds none afterwards
  */
 export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRules, room: Room): Promise<TransferEnd> {
   let bytes = 0;
   const { turns } = rules;
-  // A reader that is closed says that it is ready, so that nobody waits for a body whose receiver has left.
+  // A closed reader reports that it is ready, so that nobody waits for a body whose receiver has left.
   void sink.closed().then(reader.close);
   const cutAs = (end: "gone" | "no-room"): TransferEnd => {
     sink.cut();
@@ -100,11 +100,11 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
       room.free();
     }
     sink.end();
-    // What was written last waits for the receiver still.
+    // The bytes that were written last still wait for the receiver.
     if (!(await closedInTime(sink, rules))) return { end: "too-slow", bytes };
     return sink.isComplete() ? { end: "complete", bytes } : { end: "gone", bytes };
   } catch (error) {
-    if (sink.isClosed()) return cutAs("gone"); // the reader was closed under the read
+    if (sink.isClosed()) return cutAs("gone"); // the reader was closed during the read
     sink.cut();
     return { end: "failed", bytes, error: error as Error };
   } finally {
@@ -114,8 +114,8 @@ export async function transfer(reader: BodyReader, sink: Sink, rules: TransferRu
 }
 
 /**
- * Waits for the body's source. The room is freed as soon as the receiver has what was written, which has to be in its
- * time. @returns false: it was too slow, and was cut
+ * Waits for the body's source. The room is freed as soon as the receiver has taken what was written, which it must do
+ * in time. @returns false: it was too slow, and was cut off
  */
 async function waitWithoutRoom(ready: Promise<void>, sink: Sink, rules: TransferRules, room: Room): Promise<boolean> {
   let isReady = false;
@@ -137,7 +137,7 @@ async function waitWithoutRoom(ready: Promise<void>, sink: Sink, rules: Transfer
   return true;
 }
 
-/** Watches a response that was written whole, until its receiver has it. False: it was too slow, and was cut. */
+/** Watches a completely written response until its receiver has it. False: it was too slow, and was cut off. */
 export async function closedInTime(sink: Sink, rules: TransferRules): Promise<boolean> {
   const isInTime = await within(sink.closed(), allowedMs(sink.pendingBytes(), rules), rules.clock);
   if (!isInTime) cutSlow(sink, rules);

@@ -1,44 +1,45 @@
 /**
- * How much may begin in one turn of the event loop: chunks of bodies (transfer.ts, asset-fill.ts), and requests that no
- * cache can answer (serve/cold-turns.ts). Without a limit, what is ready at once takes the whole turn, and a thousand
- * delay all others by seconds.
+ * Limits what begins in one turn of the event loop: chunks of bodies (transfer.ts, asset-fill.ts), and requests that no
+ * cache can answer (serve/cold-turns.ts). Without a limit, everything that is ready runs in the same turn, and a
+ * thousand chunks or requests delay all others by seconds.
  *
  *   take ──fewer than the limit in this round──▶ at once
  *     └──▶ waits: shares in turn, first come first served within one ──▶ one of the next rounds
  *             └── its client leaves, too many wait, or for too long ──▶ refused
  *
- * A share is a client network. Shares take turns, so one with a thousand that wait gets as many as one with a single
- * one. A round is one turn of the loop. It goes on for a few more while each of them accepts a connection: the loop
- * accepts one per turn, so more are likely to wait in the kernel, and what begins now would hold them all up.
+ * A share is a client network. Shares take turns, so one with a thousand waiting requests gets no more turns than one
+ * with a single request. A round is one turn of the loop. It is extended by a few turns while each of them accepts a
+ * connection: the loop accepts one per turn, so more connections are likely to wait in the kernel, and anything that
+ * begins now would delay them all.
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 
 export interface TurnRules {
-  /** That may begin in one round. */
+  /** How many may begin in one round. */
   readonly perRoundMax: number;
-  /** Turns by which a round is longer at the most, while connections arrive. */
+  /** By how many turns a round may be extended while connections arrive. */
   readonly restTurnsMax: number;
-  /** What bounds the queue; null: something else does. */
+  /** The limits of the queue; null: something else bounds it. */
   readonly queue: QueueRules | null;
   /** Calls `run` once per turn of the event loop, after the sockets: what has arrived is read between any two calls. */
   readonly inNextTurn: (run: () => void) => void;
 }
 
 export interface QueueRules {
-  /** That wait, of all shares. Beyond: the share with the most loses its oldest, or the new one if that is its own. */
+  /** Waiters of all shares. Beyond: the share with the most loses its oldest, or the new one if that one is its own. */
   readonly waitingMax: number;
-  /** That wait, of one share. Beyond: refused. */
+  /** Waiters of one share. Beyond: refused. */
   readonly waitingOfShareMax: number;
   readonly waitMsMax: number;
-  /** What waits here, for the words of a refusal. */
+  /** What waits here, for the text of a refusal. */
   readonly what: string;
   readonly clock: Clock;
 }
 
 export interface Turns {
   /**
-   * @param wish `signal` ends the wait; those that wait with the same `key` go with the first of them
+   * @param wish `signal` ends the wait; waiters with the same `key` begin together with the first of them
    * @returns true, or a promise of the turn; it rejects with NearcastError OVERLOADED, or the reason of the signal
    */
   readonly take: (share: string, wish?: TurnWish) => true | Promise<void>;
@@ -56,7 +57,7 @@ export interface TurnCounts {
   readonly waiting: number;
   /** Refused since the start: too many waited, or for too long. */
   readonly refused: number;
-  /** Whose client left before its turn. */
+  /** Those whose client left before its turn. */
   readonly left: number;
 }
 
@@ -72,19 +73,19 @@ interface State {
   readonly rules: TurnRules;
   /** In this round so far. */
   taken: number;
-  /** Of this round; 0: none is under way, as nothing has begun lately. */
+  /** Turns left in this round; 0: no round is in progress, because nothing has begun lately. */
   turnsLeft: number;
   hasAccepted: boolean;
   /** By share; the first has waited longest for a turn. */
   readonly byShare: Map<string, Set<Waiter>>;
   readonly byKey: Map<string, Set<Waiter>>;
-  /** All that wait, the oldest first. */
+  /** All waiters, the oldest first. */
   readonly waiting: Set<Waiter>;
   refused: number;
   left: number;
 }
 
-/** With one that begins: joining costs little, but hundreds of them would take a whole turn. */
+/** How many begin together with one: joining costs little, but hundreds of them would take a whole turn. */
 const alikeMax = 32;
 
 export function openTurns(rules: TurnRules): Turns {
@@ -121,7 +122,7 @@ function take(state: State, share: string, wish: TurnWish): true | Promise<void>
   return wait(state, share, wish);
 }
 
-/** One begins; the first of a round begins the round. */
+/** Notes that one begins; the first one begins the round. */
 function begin(state: State): void {
   state.taken += 1;
   if (state.turnsLeft > 0) return;
@@ -139,7 +140,7 @@ function wait(state: State, share: string, { signal, key }: TurnWish): Promise<v
   const { queue } = state.rules;
   if (queue !== null && !makeRoom(state, share, queue)) {
     state.refused += 1;
-    return Promise.reject(overloaded(`too many ${queue.what} wait`));
+    return Promise.reject(overloaded(`too many ${queue.what} are waiting`));
   }
   return new Promise((resolve, reject) => {
     const leave = (): void => {
@@ -165,7 +166,7 @@ function wait(state: State, share: string, { signal, key }: TurnWish): Promise<v
   });
 }
 
-/** @returns false: it is this share that has too many */
+/** @returns false: this share is the one that has too many */
 function makeRoom(state: State, share: string, { waitingMax, waitingOfShareMax, what }: QueueRules): boolean {
   const own = state.byShare.get(share)?.size ?? 0;
   if (own >= waitingOfShareMax) return false;
@@ -174,7 +175,7 @@ function makeRoom(state: State, share: string, { waitingMax, waitingOfShareMax, 
   for (const waiters of state.byShare.values()) if (waiters.size > (largest?.size ?? 0)) largest = waiters;
   const [oldest] = largest ?? [];
   if (oldest === undefined || own >= (largest?.size ?? 0)) return false;
-  refuseWaiter(state, oldest, `too many ${what} wait`);
+  refuseWaiter(state, oldest, `too many ${what} are waiting`);
   return true;
 }
 
@@ -222,7 +223,7 @@ function nextTurn(state: State): void {
   }
 }
 
-/** They join what the first one begins; those beyond the bound go with the next of them. */
+/** They join what the first one begins; those beyond the bound wait for the next turn of the key. */
 function grantAlike(state: State, key: string): void {
   let granted = 0;
   for (const waiter of state.byKey.get(key) ?? []) {
@@ -233,7 +234,7 @@ function grantAlike(state: State, key: string): void {
   }
 }
 
-/** The oldest of the share whose turn it is; the other shares come first now. */
+/** The oldest waiter of the share whose turn it is. The other shares come before it from now on. */
 function nextInTurn(state: State): Waiter | undefined {
   const next = state.byShare.entries().next();
   if (next.done === true) return undefined;
@@ -248,7 +249,7 @@ function nextInTurn(state: State): Waiter | undefined {
 function refuseOverdue(state: State, { clock, waitMsMax, what }: QueueRules): void {
   for (const oldest of state.waiting) {
     if (clock.monotonicMs() - oldest.sinceMs < waitMsMax) return;
-    refuseWaiter(state, oldest, `${what} wait for more than ${waitMsMax} ms`);
+    refuseWaiter(state, oldest, `${what} have been waiting for more than ${waitMsMax} ms`);
   }
 }
 
@@ -262,10 +263,10 @@ function overloaded(why: string): NearcastError {
   return new NearcastError("OVERLOADED", why);
 }
 
-/** Some 1 ms of CPU time. Larger: others wait longer. Smaller: more turns for the same bytes. */
+/** About 1 ms of CPU time. Larger: others wait longer. Smaller: more turns for the same bytes. */
 const chunksPerTurnMax = 4;
 
-/** Of chunks: as many wait as responses or fills are under way, which are bounded. */
+/** Turns for chunks. As many wait as there are responses or fills in progress, which are bounded. */
 export function openChunkTurns(): Turns {
   return openTurns({ perRoundMax: chunksPerTurnMax, restTurnsMax: 0, queue: null, inNextTurn: setImmediate });
 }

@@ -3,7 +3,7 @@
  * depend on each other are in parts.ts. main.ts passes DNS in. The phases, in order:
  *
  *   data-directory    token file, lock, what the edge remembers
- *   dns-responder     sees whether its addresses are free, and loads the geo data beside the other phases
+ *   dns-responder     checks that its addresses are free, and loads the geo data while the other phases run
  *   upstreams         clients of the origin and of the origins of assets hosts
  *   caches            decoders, memory tier, disk tier
  *   membership        the fleet as this node knows it

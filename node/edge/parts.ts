@@ -21,7 +21,7 @@ import type { DnsHosting } from "./phases/dns-hosting.ts";
 import type { Membership } from "./phases/membership.ts";
 
 export interface Parts {
-  /** Whether this process serves HTTP and peers, whatever its DNS does and the fleet says of it. */
+  /** Whether this process serves HTTP and peers, regardless of its DNS and of what the fleet says about it. */
   presence: Presence;
   membership: Membership | null;
   images: ImageServer | null;

@@ -1,9 +1,9 @@
 /**
- * Requests to the HTTP origins behind `assets` hosts: headers now, body as it comes. Each origin has its own
+ * Requests to the HTTP origins behind `assets` hosts: headers now, body as it arrives. Each origin has its own
  * connections, limits and breaker (upstream/).
  *
- * Only headers of an allow-list travel there, so that no client can make the origin say something special that the
- * cache would then tell everyone.
+ * Only headers on an allow-list are sent, so that no client can make the origin send a special response that the cache
+ * would then serve to everyone.
  */
 import { LRUCache } from "lru-cache";
 import type { Dispatcher } from "undici";
@@ -17,9 +17,9 @@ import { publicExcept } from "./upstream/addresses.ts";
 import { refuseFailing, request } from "./upstream/request.ts";
 import { closeUpstream, openUpstream, statsOf, type Upstream, type UpstreamStats } from "./upstream/upstream.ts";
 
-/** What a client may say to the origin through the cache. `authorization` travels only on requests that bypass it. */
+/** What a client may tell the origin through the cache. `authorization` is sent only with requests that bypass it. */
 export const forwardedFields: readonly string[] = ["accept", "accept-encoding", "accept-language", "user-agent"];
-/** Fields of requests that a probe of the origin repeats: none of them is a client's. */
+/** Request fields that a probe of the origin repeats: none of them is a client's. */
 const probeFields = ["via", "cdn-loop", "x-forwarded-host"] as const;
 /** Origins whose connections and breakers are kept; more than a fleet document has hosts. */
 const upstreamsMax = 10_000;
@@ -32,9 +32,9 @@ export interface AssetRequest {
   /** Path and query as the client wrote them. */
   target: string;
   clientFields: RequestFields;
-  /** Fields beside the allow-list, such as conditions, Range and If-Range. */
+  /** Fields in addition to the allow-list, such as conditions, Range and If-Range. */
   extra: Readonly<Record<string, string>>;
-  /** Until the head has arrived; also for each silence of the origin in the body. */
+  /** The time until the head has arrived; also for each silence of the origin in the body. */
   timeoutMs: number;
   /** The network of the client that the request is for (base/client-network.ts). */
   client: string;
@@ -42,7 +42,7 @@ export interface AssetRequest {
   failureMs?: number;
   /** False: never send a second request when the first is late (default: true). */
   isHedged?: boolean;
-  /** Nobody needs the response any more: frees place and connection at once. */
+  /** Aborted when nobody needs the response any more: frees its place and connection at once. */
   signal?: AbortSignal;
 }
 
@@ -55,12 +55,12 @@ export interface AssetFetcher {
    */
   fetch: (order: AssetRequest) => Promise<Dispatcher.ResponseData>;
   counts: () => { fetches: number; failures: number };
-  /** Of each origin that was asked for something. */
+  /** Figures for each origin that has had a request. */
   upstreams: () => UpstreamStats[];
   close: () => Promise<void>;
 }
 
-/** @param options `privateNetworks`: prefixes of addresses beside the public ones that origins may have */
+/** @param options `privateNetworks`: prefixes of non-public addresses that origins may have */
 export function openAssetFetcher(options: {
   node: string;
   privateNetworks: readonly string[];
@@ -126,12 +126,12 @@ export function openAssetFetcher(options: {
   };
 }
 
-/** The fields of the client that the origin gets, and those that every request has. */
+/** The client's fields that the origin gets, and those that every request has. */
 function headersOf(clientFields: RequestFields, node: string): Record<string, string> {
   const headers: Record<string, string> = { via: `1.1 ${node}`, "cdn-loop": "nearcast" };
   for (const name of forwardedFields) {
     const value = fieldOf(clientFields, name);
-    // Without the field an origin may choose any coding, and the answer is shared with those who accept none.
+    // Without the field, an origin may choose any coding, but the response is shared with clients that accept none.
     if (name === "accept-encoding") headers[name] = codingsOf(value ?? "");
     else if (value !== undefined) headers[name] = value;
   }

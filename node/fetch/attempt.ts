@@ -1,6 +1,6 @@
 /**
  * A small request to the origin of this fleet (the fleet document, secrets, the roster), under a deadline, tried once
- * more where that may help. Whoever asks for one asks again later by itself, so there is neither breaker nor budget.
+ * more if that may help. Its callers ask again later by themselves, so there is neither a breaker nor a budget.
  */
 import { type Clock, sleep } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -15,9 +15,9 @@ const pauseMsMin = 50;
 export interface AttemptSettings {
   clock: Clock;
   random: Random;
-  /** Of the origin, for messages. */
+  /** The origin's name, for messages. */
   name: string;
-  /** For all attempts together, however they fail: what the caller waits at the most, and what the error says. */
+  /** For all attempts together, however they fail: the caller's longest wait, and what the error says. */
   timeoutMs: number;
 }
 
@@ -38,7 +38,7 @@ export async function attempt<Result>(
         // undici does not look at the signal of a request that still waits for a connection.
         return await before(signal, work(signal));
       } catch (thrown) {
-        // Past the deadline it is the deadline that failed, in whatever words the work noticed it.
+        // After the deadline, the deadline is the failure, whatever error the work reports.
         const error = signal.aborted && !(thrown instanceof NearcastError) ? late : originFailure(thrown, name);
         if (error.source !== "origin" || !error.retryable || signal.aborted || tries >= attemptsMax) throw error;
         await sleep(clock, pauseMsMin + random() * pauseMsMin);

@@ -1,12 +1,12 @@
 /**
- * Bodies of responses: read whole within a bound, or given up. undici's raise an error when they are destroyed unread,
- * and one that nobody listens to would end the process.
+ * Reads response bodies whole within a bound, or gives them up. undici's bodies emit an error when they are destroyed
+ * unread; without a listener, it would end the process.
  */
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";
 
-/** What is left of a body that is this long is read and dropped, so that its connection can be used again. */
+/** Up to this size, the rest of a body is read and dropped, so that its connection can be used again. */
 const drainBytesMax = 64 * 1024;
 
 /** Gives up a body at once, and the connection that it came over. */
@@ -15,7 +15,7 @@ export function dropStream(body: Readable): void {
   body.destroy();
 }
 
-/** The same, but a body that is no longer than some 64 KiB is read to its end, so that its connection is kept. */
+/** The same, but a body of up to about 64 KiB is read to its end, so that its connection is kept. */
 export function drainStream(body: Readable, lengthBytes: number): void {
   if (lengthBytes > drainBytesMax) {
     dropStream(body);
@@ -25,16 +25,16 @@ export function drainStream(body: Readable, lengthBytes: number): void {
   body.resume();
 }
 
-/** Gives up an answer's body: a small one is read to its end, a large one costs its connection. Never waits. */
+/** Gives up a response's body: a small one is read to its end, a large one closes its connection. Never waits. */
 export function dropBody(answer: Pick<Dispatcher.ResponseData, "body">): void {
   answer.body.on("error", () => undefined);
   answer.body.dump({ limit: drainBytesMax }).catch(() => undefined); // its connection is closed; that is all
 }
 
-/** The whole body of an origin. @throws NearcastError BODY_TOO_LARGE, as soon as it is known to pass the bound */
+/** The whole body from an origin. @throws NearcastError BODY_TOO_LARGE, as soon as it is known to exceed the bound */
 export async function readBody(answer: Dispatcher.ResponseData, bytesMax: number): Promise<Buffer> {
   const tooLarge = (): NearcastError =>
-    new NearcastError("BODY_TOO_LARGE", `the origin's answer is larger than ${bytesMax} bytes`);
+    new NearcastError("BODY_TOO_LARGE", `the origin's response is larger than ${bytesMax} bytes`);
   const announced = Number(answer.headers["content-length"] ?? 0);
   if (announced > bytesMax) {
     dropBody(answer);

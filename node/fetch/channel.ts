@@ -1,12 +1,12 @@
 /**
- * The edge's end of its channel to the origin (node/follow/channel): it introduces itself on each connection to the
- * feed, says every ten seconds that it is there, answers questions, and reports what purges found.
+ * The edge's end of its channel to the origin (node/follow/channel): the edge introduces itself on each connection to
+ * the feed, reports every ten seconds that it is still connected, answers questions, and reports what purges found.
  *
  *   opened(nonce) ─▶ introduce ──204──▶ presence every 10 s, answers, reports      until opened(null)
  *                        └── no secret yet, refused, unreachable ─▶ again after 5 s, or when the secret changes
  *
- * Nothing here may hold up the feed or the serving of clients: what can't be told is dropped, a report after three
- * tries. An origin whose hello has no nonce is of a release before this one, and is told nothing.
+ * Nothing here may hold up the feed or clients: messages that can't be sent are dropped, reports after three tries. An
+ * origin whose hello has no nonce runs an earlier release, and gets no messages.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import { type FailureLog, openFailureLog } from "#base/failure-log.ts";
@@ -36,7 +36,7 @@ export interface PlainAnswer {
 export interface OriginChannel {
   /** To be called with each connection's nonce, and with null when it has ended. */
   opened: (nonce: string | null) => void;
-  /** Another fleet secret is in use: what could not be proven may be now. */
+  /** Another fleet secret is in use: a proof that failed may succeed now. */
   secretsChanged: () => void;
   /** The data of a question's event. */
   asked: (data: unknown) => void;
@@ -45,9 +45,9 @@ export interface OriginChannel {
 }
 
 const retryMs = 5000;
-/** The origin asks fewer at one time; more are refused. */
+/** The origin asks fewer at a time; more are refused. */
 const answersAtOnceMax = 8;
-/** While missed purges are replayed, the reports of the first are of no use to anybody any more. */
+/** While missed purges are replayed, the reports of the earliest ones are no longer of use to anybody. */
 const reportsWaitingMax = 100;
 const reportTriesMax = 3;
 
@@ -61,7 +61,7 @@ const pathOf: Readonly<Record<Exclude<Purpose, "question">, string>> = {
 interface Parts {
   readonly introduction: () => Introduction;
   readonly presence: () => Presence;
-  /** @param isBrief leave out what makes the answer long */
+  /** @param isBrief omit what makes the answer long */
   readonly answer: (question: NodeQuestion, isBrief: boolean) => Promise<PlainAnswer>;
   readonly tell: (path: string, fields: Readonly<Record<string, string>>, json: string) => Promise<number>;
   readonly seals: Seals;
@@ -80,9 +80,9 @@ interface State extends Parts {
   channel: string | null;
   isIntroduced: boolean;
   cancelNext: Cancel | undefined;
-  /** Questions that are being answered. */
+  /** The number of questions that are being answered. */
   answering: number;
-  /** The status of the last refusal that was logged, until the node is heard again. */
+  /** The status of the last refusal that was logged, until the origin accepts the node again. */
   refusedStatus: number | undefined;
   readonly reports: WaitingReport[];
   isReporting: boolean;
@@ -147,7 +147,7 @@ function again(state: State, afterMs: number): void {
   state.cancelNext = state.clock.after(afterMs, () => void speak(state));
 }
 
-/** Introduces the node, or says that it is there; and does so again later. Never throws. */
+/** Introduces the node, or reports that it is still connected, and schedules the next message. Never throws. */
 async function speak(state: State): Promise<void> {
   const { channel, introduction, presence, log } = state;
   if (channel === null) return;
@@ -172,7 +172,7 @@ async function speak(state: State): Promise<void> {
   again(state, isTold ? presenceIntervalMs : retryMs);
 }
 
-/** An origin with another fleet secret refuses every try, one each few seconds: only a change is worth a line. */
+/** An origin with another fleet secret refuses every try, one every few seconds: only a change is worth a log line. */
 function refused(state: State, status: number, purpose: Purpose): void {
   state.isIntroduced = false;
   if (status !== state.refusedStatus) {
@@ -187,7 +187,7 @@ function heard(state: State): void {
   state.refusedStatus = undefined;
 }
 
-/** One that fails holds up no other, and is tried again. When the connection ends, the rest waits for the next. */
+/** A report that fails holds up no other, and is retried. When the connection ends, the rest waits for the next one. */
 async function sendReports(state: State): Promise<void> {
   const { reports, clock } = state;
   if (state.isReporting) return;

@@ -1,6 +1,6 @@
 /**
- * Cuts a connection that brings more than its protocol has to say. A parser takes empty lines, a reason phrase, a
- * chunk's extension or a run of zeros without an end, so a bound on what it hands out does not bound what it reads.
+ * Cuts a connection that sends more than its protocol needs. A parser accepts endless empty lines, reason phrases,
+ * chunk extensions or zeros, so a bound on its output does not bound its input.
  */
 import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
@@ -11,7 +11,7 @@ const windowMs = 1000;
 /** @param bytesMax within about a second, whatever they mean */
 export function cutFlood(socket: Socket, bytesMax: number, clock: Clock): void {
   let [windowSinceMs, bytesBefore] = [clock.monotonicMs(), socket.bytesRead];
-  // Listening takes nothing from whoever reads the socket.
+  // Listening takes no bytes from the reader of the socket.
   socket.on("readable", () => {
     const nowMs = clock.monotonicMs();
     if (socket.bytesRead - bytesBefore > bytesMax) {

@@ -1,14 +1,14 @@
 /**
- * URLs that failed a moment ago, with what they failed: all who ask for one meanwhile get the same failure, and its
- * origin is not asked. So a failing URL costs its origin one request per period, however many clients ask for it, and
- * no other URL is affected. Pure; bounded: the URL that was asked for least recently is forgotten first, which costs
- * its origin one more request.
+ * URLs that failed a moment ago, with their failures: all requests for one meanwhile get the same failure, and its
+ * origin is not asked. So a failing URL costs its origin one request per period, however many clients request it, and
+ * no other URL is affected. Pure; bounded: the least recently requested URL is forgotten first, which costs its origin
+ * one more request.
  */
 import { LRUCache } from "lru-cache";
 
-/** URLs that are remembered over all origins; some 500 bytes each. */
+/** URLs that are remembered, for all origins; about 500 bytes each. */
 const urlsMax = 10_000;
-/** How long a failure is kept when nobody says otherwise. */
+/** How long a failure is kept by default. */
 export const failureMsDefault = 1000;
 
 export interface FailingUrls<Failure> {
@@ -33,7 +33,7 @@ export function rememberFailure<Failure>(
   urls.byUrl.set(`${origin}\n${url}`, { failure, untilMs });
 }
 
-/** What this URL failed with, as long as that is to be kept; undefined: it may be asked for. */
+/** The failure of this URL, while it is kept; undefined: the URL may be requested. */
 export function failureOf<Failure>(
   urls: FailingUrls<Failure>,
   origin: string,

@@ -1,6 +1,6 @@
 /**
- * Something small that the origin keeps and every edge follows (the fleet secret, the roster): from disk at the start,
- * from the origin each time that the feed is opened and each time that it tells of a change.
+ * Follows something small that the origin keeps (the fleet secret, the roster): from disk at the start, from the origin
+ * each time that the feed is opened and each time that it reports a change.
  *
  *   disk ──▶ known ──▶ changed()          feed opened ──▶ refresh()   tries until it has an answer
  *              ▲                          event        ──▶ take()     the feed waits, and tells again if it fails
@@ -11,7 +11,7 @@
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 
-/** While the origin has said nothing that could be used; what is known stays in use. */
+/** Between tries while the origin has not sent anything usable; what is known stays in use. */
 const retryMs = 5000;
 
 export interface Follower<Value> {
@@ -20,7 +20,7 @@ export interface Follower<Value> {
    * @throws NearcastError ORIGIN_*
    */
   take: () => Promise<void>;
-  /** The same behind the caller's back, again and again until it succeeds. */
+  /** The same in the background, repeated until it succeeds. */
   refresh: () => void;
   /** Null before the first is known. */
   value: () => Value | null;
@@ -32,7 +32,7 @@ export function follow<Value>(options: {
   what: string;
   /** What the disk remembers. */
   known: Value | null;
-  /** Null: the origin is of a release that has none; what is known stays. */
+  /** Null: the origin runs a release that has none; what is known stays. */
   ask: () => Promise<Value | null>;
   isSame: (one: Value, other: Value) => boolean;
   store: (value: Value) => Promise<void>;
@@ -60,7 +60,7 @@ export function follow<Value>(options: {
     try {
       await store(fresh);
     } catch (error) {
-      // It is in use all the same; only a restart without the origin would not know it.
+      // It is in use nevertheless; only a restart without the origin would not know it.
       log.error({ err: error }, `the ${what} could not be written to disk; it is in use until this process ends`);
     }
   }
@@ -72,7 +72,8 @@ export function follow<Value>(options: {
       });
       return running;
     }
-    // The answer on its way may be from before what the caller heard of: one more question, for all who wait.
+    // The answer to a running request may predate the change that the caller heard of: one more request, for all
+    // callers.
     const again = (): Promise<void> => {
       next = undefined;
       return take();

@@ -4,13 +4,14 @@
  *   200                            ready      503 {"state":"draining", …}   draining      anything else   failed
  *
  * Once the asker knows a fleet secret, an answer counts only with a proof (health-proof.ts): of this probe, of this
- * status and body, and of the node that was asked. Anything else could be any web server, whoever took over the node's
- * address, or a relay to another node: a failed probe, which says so. Before there is a secret the status alone counts.
+ * status and body, and of the node that was asked. Anything else could come from any web server, from someone who took
+ * over the node's address, or from a relay to another node: it is a failed probe, which says so. Before there is a
+ * secret, the status alone counts.
  *
- * Attempts overlap while a node does not answer (node/health/consensus.ts). Each goes over a connection of its own, so
- * that one which is stuck holds up no other; they are kept for a while, so that a probe measures the node and not the
- * handshake. An attempt at an address that is asked enough already is held, which says nothing of the node
- * (probe-budget.ts). A node that answered with a flood is not asked for a while: it failed, and reading more of the
+ * Attempts overlap while a node does not answer (node/health/consensus.ts). Each uses a connection of its own, so that
+ * a stuck one holds up no other; connections are kept for a while, so that a probe measures the node and not the
+ * handshake. An attempt at an address that already gets enough probes is held, which says nothing about the node
+ * (probe-budget.ts). A node that answered with a flood is not probed for a while: it failed, and reading more of the
  * same would take this thread from everybody else.
  */
 import { isIP, type LookupFunction } from "node:net";
@@ -28,12 +29,12 @@ import { openProbeAddresses } from "./probe-addresses.ts";
 import { createProbeBudget } from "./probe-budget.ts";
 import { askSmall } from "./small-answer.ts";
 
-/** As many attempts at one node as may be under way at once, and some on their way out. */
+/** The number of concurrent attempts at one node, and some that are about to end. */
 const connectionsMax = 16;
 
-/** A node's head has a few hundred. */
+/** The head of a node's answer has a few hundred. */
 const headBytesMax = 4096;
-/** A connection brings a few answers in a second; this is more than any node says. */
+/** A connection brings a few answers a second; this is more than any node sends. */
 const floodBytes = 512 * 1024;
 
 const floodRestMs = 30_000;
@@ -52,16 +53,16 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
   const proofs = createProofs(secrets);
   const addresses = openProbeAddresses(clock);
   const budget = createProbeBudget();
-  /** Until when each is not asked, and why it failed. */
+  /** Until when each node is not probed, and why it failed. */
   const floods = new LRUCache<string, { untilMs: number; reason: string }>({ max: floodsMax });
-  /** The address that was counted is the one that is connected to. */
+  /** Connects to the address that was counted. */
   const lookup: LookupFunction = (hostname, { all }, callback) => {
     const address = addresses.last(hostname);
     if (address === undefined) callback(new Error(`${hostname} has no address`), "");
     else if (all === true) callback(null, [{ address, family: isIP(address) }]);
     else callback(null, address, isIP(address));
   };
-  // A handshake whose packets were lost is not waited for; the next one is a fresh chance.
+  // No wait for a handshake whose packets were lost; the next one is a fresh chance.
   const connect = buildConnector({ timeout: 1000, lookup });
   const agent = new Agent({
     connections: connectionsMax,

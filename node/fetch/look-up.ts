@@ -1,6 +1,6 @@
 /**
- * Where a host name leads, for probes. Whoever registers a node chooses its name and may run the servers of that name,
- * so one look-up may take as long as those like: many run side by side, over sockets and not over threads.
+ * Looks up host names for probes. Whoever registers a node chooses its name and may run the servers of that name, so
+ * one look-up may take as long as those servers like: many run in parallel, over sockets instead of threads.
  *
  *   hosts file ──not there──▶ DNS ──address, or no answer in time──▶ done
  *                              └──no such name──▶ getaddrinfo: search domains, mDNS and what else this system has
@@ -14,16 +14,16 @@ import { openGate } from "#base/gate.ts";
 import { leadsInto, loopback, unreachable } from "#base/networks.ts";
 
 const tries = { timeout: 1500, maxTimeout: 1500, tries: 2 };
-/** A changed resolv.conf or hosts file is in force by then. */
+/** A changed resolv.conf or hosts file takes effect within this time. */
 const resolverAgeMsMax = 60_000;
 const hostsAgeMsMax = 5000;
 /**
- * getaddrinfo can't be cut short, and libuv lets two run at one time (half of its four threads): the other one is left
- * to the rest of the edge, such as the look-up of its origin.
+ * getaddrinfo can't be cancelled, and libuv runs two at a time (half of its four threads): the other one is left to the
+ * rest of the edge, for example for the look-up of its origin.
  */
 const system = { slots: 1, waitingMax: () => 64, waitMsMax: 1000 };
 
-/** What c-ares says where a name has nothing of the asked type, where it is not known, and where there is no DNS. */
+/** The codes of c-ares: no record of the requested type, no such name, no DNS. */
 const noData = "ENODATA";
 const unknownToDns = new Set(["ENOTFOUND", noData, "EBADNAME", "ECONNREFUSED"]);
 
@@ -31,7 +31,7 @@ export type LookUp = (hostname: string) => Promise<string>;
 
 /**
  * @param parts for tests: other servers than those of resolv.conf, another hosts file, another getaddrinfo
- * @returns throws when the name has no address, or one at which no other machine is
+ * @returns a function that throws if the name has no address, or one that can't be another machine
  */
 export function openLookUp(parts: {
   clock: Clock;
@@ -71,7 +71,7 @@ export function openLookUp(parts: {
   };
 }
 
-/** IPv4 first where this machine has it, as most networks route it better. */
+/** IPv4 first if this machine has it, because most networks route it better. */
 async function askDns(resolver: Resolver, hostname: string): Promise<string> {
   const ways = [async () => await resolver.resolve4(hostname), async () => await resolver.resolve6(hostname)];
   let failure: NodeJS.ErrnoException = Object.assign(new Error(`${hostname} has no address`), { code: noData });
@@ -108,7 +108,7 @@ function hostsIn(text: string): Map<string, string> {
   return addresses;
 }
 
-/** What `make` gives, made anew when it is older than `ageMsMax`. */
+/** The result of `make`, made again when it is older than `ageMsMax`. */
 function kept<Value>(clock: Clock, ageMsMax: number, make: () => Value): () => Value {
   let value: { readonly of: Value; readonly sinceMs: number } | undefined;
   return () => {

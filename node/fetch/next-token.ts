@@ -1,6 +1,6 @@
 /**
- * The next edge token, followed as followed.ts tells: after a rotation the origin hands it to who still presents the
- * one before, and this node keeps it in its own file, so that nobody has to carry it to each machine.
+ * Follows the next edge token (followed.ts): after a rotation, the origin hands it to nodes that still present the
+ * previous one, and this node stores it in its own file, so that nobody has to copy it to each machine.
  */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
@@ -9,7 +9,7 @@ import { follow, type Follower } from "./followed.ts";
 import type { TokenFile } from "./token-file.ts";
 
 export interface NextToken extends Pick<Follower<EdgeTokenAnswer>, "take" | "refresh" | "close"> {
-  /** What somebody has to do about the token although it is accepted; undefined: nothing. */
+  /** What the operator has to do about the token although it is accepted; undefined: nothing. */
   warning: () => string | undefined;
 }
 
@@ -24,7 +24,7 @@ export function followNextToken(options: {
     ...options,
     what: "edge token",
     known: null,
-    // An answer with a token is to be acted upon each time, since the file may have been put back meanwhile.
+    // An answer with a token must be acted on each time, since an older file may have been restored meanwhile.
     isSame: (one, other) => other.token === undefined && one.id === other.id && one.olderUntil === other.olderUntil,
     changed({ id, token, olderUntil }) {
       if (token !== undefined || olderUntil === undefined) return;

@@ -1,6 +1,6 @@
 /**
- * What the origin tells an edge of its fleet: the fleet document, the secret, the roster, the token; where each is, and
- * what makes sense. Pure; origin.ts asks for them.
+ * What the origin tells an edge about its fleet: the fleet document, the secret, the roster, the token. Says where to
+ * request each, and which answers are valid. Pure; origin.ts sends the requests.
  */
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { check } from "#base/schema.ts";
@@ -9,21 +9,21 @@ import { type Roster, rosterNodesMax, rosterSchema } from "#document/roster.ts";
 import { type EdgeTokenAnswer, edgeTokenSchema } from "#secret/edge-token.ts";
 import { type FleetSecrets, fleetSecretsSchema } from "#secret/fleet-secret.ts";
 
-/** A fleet document in JSON, where each line's end, quote and backslash takes two bytes. */
+/** A fleet document in JSON, where each line end, quote and backslash takes two bytes. */
 const fleetAnswerBytesMax = 4 * fleetBytesMax;
 const secretBytesMax = 4096;
-/** A node with one address takes some 150 bytes, one with all that it may have ten times as many. */
+/** A node with one address takes about 150 bytes; one with everything that it may have, ten times as many. */
 const rosterBytesMax = rosterNodesMax * 512;
 
-/** Something small that the origin is asked for. */
+/** A small request to the origin. */
 export interface Small<Result> {
-  /** In words. */
+  /** What is requested, in words. */
   readonly what: string;
   readonly path: string;
   readonly bytesMax: number;
-  /** An origin of an earlier release has none. */
+  /** True: an origin of an earlier release does not have it. */
   readonly isOptional: boolean;
-  /** Undefined: the members make no sense. */
+  /** Undefined: the members are invalid. */
   readonly read: (members: Answered) => Result | undefined;
 }
 
@@ -36,7 +36,7 @@ type Answered = Readonly<
   >
 >;
 
-/** The members, unchecked; none where the bytes are no JSON object. */
+/** The members, unchecked; none if the bytes are not a JSON object. */
 export function parseObject(bytes: Buffer): Answered {
   try {
     return (parseForeignJson(bytes.toString()) as Answered | null) ?? {};
@@ -70,7 +70,7 @@ export const rosterAnswer: Small<Roster> = {
   path: "/nodes",
   bytesMax: rosterBytesMax,
   isOptional: true,
-  // What else a later origin may say is left out; what this release must know has to be right.
+  // Further members from a later origin are ignored; those that this release needs must be valid.
   read: ({ revision, nodes, draining }) => valueOf(check(rosterSchema, { revision, nodes, draining })),
 };
 

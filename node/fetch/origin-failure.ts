@@ -1,15 +1,15 @@
-/** What went wrong between this edge and an origin, in the words of the error catalogue. Pure. */
+/** Translates failures between this edge and an origin into the error catalogue. Pure. */
 import { asNearcastError, NearcastError } from "#base/errors.ts";
 import { TooManyInterimResponses } from "#base/interim-responses.ts";
 import { codeReason, systemReason } from "#base/system-reason.ts";
 import { ConnectFailure } from "./upstream/connect.ts";
 
-/** The response makes no sense, however often it is asked for. */
+/** The response is invalid, however often it is requested. */
 const badAnswerCodes = new Set(["UND_ERR_HEADERS_OVERFLOW", "UND_ERR_RES_CONTENT_LENGTH_MISMATCH"]);
 
 /**
  * @param thrown by undici, by the system, or a NearcastError, which stays as it is
- * @param name of the origin, for the message
+ * @param name the origin's, for the message
  */
 export function originFailure(thrown: unknown, name: string): NearcastError {
   if (thrown instanceof NearcastError) return thrown;

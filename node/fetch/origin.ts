@@ -1,10 +1,10 @@
 /**
  * The edge's side of the origin's API: sources, the fleet document, the fleet secret, the roster, the feed, the token.
  *
- * Sources are for clients: they are many and large, and go through upstream/ with its limits per client network. All
- * else is small and has connections of its own, so that it never waits behind sources.
+ * Sources are for clients: they are many and large, and go through upstream/ with its limits per client network.
+ * Everything else is small and has connections of its own, so that it never waits behind sources.
  *
- * What comes back is checked before anyone uses it: a source's bytes must have the SHA-256 that its ETag names.
+ * Answers are checked before anyone uses them: a source's bytes must have the SHA-256 that its ETag names.
  */
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
@@ -30,13 +30,13 @@ import type { TokenSource } from "./token-file.ts";
 import { createTokenStanding, type TokenStanding } from "./token-standing.ts";
 
 const apiPath = "/api/v1";
-/** For all that is small: the fleet document, the fleet secret, the roster, the beginning of the feed. */
+/** For small requests: the fleet document, the fleet secret, the roster, the beginning of the feed. */
 const smallTimeoutMs = 5000;
-/** For all that is small: the feed holds one, the channel and the questions of a start need a few. */
+/** For small requests: the feed holds one connection, the channel and the requests of a start need a few. */
 const smallConnectionsMax = 8;
 
 export type SourceAnswer =
-  /** The name now means one of the versions that the asker knows: no bytes were sent. */
+  /** The name means one of the versions that the asker knows: no bytes were sent. */
   | { outcome: "known"; sha256: string; picture?: PictureFacts }
   | { outcome: "found"; sha256: string; body: Buffer; picture?: PictureFacts }
   | { outcome: "absent"; status: 404 | 410 };
@@ -56,17 +56,17 @@ export interface OriginClient {
    * @param name the source's name, without leading slash
    * @param known hashes of the versions that need not be sent again (RFC 9110 §13.1.2: a list is allowed)
    * @param wish `timeoutMs`: for waiting, connecting, retries and the whole body together; `client`: the network of the
-   *   client it is for; `failureMs`: how long a failure is given to all who ask for the name (default: 1 s); `signal`:
-   *   nobody needs it any more
+   *   client it is for; `failureMs`: for how long a failure is returned to all requests for the name (default: 1 s);
+   *   `signal`: aborted when nobody needs it any more
    * @throws NearcastError ORIGIN_*, BODY_TOO_LARGE past `bytesMax`, or the reason of `signal`
    */
   source: (name: string, known: readonly string[], wish: SourceWish) => Promise<SourceAnswer>;
   fleet: () => Promise<{ version: number; text: string }>;
-  /** Null: the origin is of a release that has none. */
+  /** Null: the origin runs a release that has none. */
   secrets: () => Promise<FleetSecrets | null>;
-  /** Null: the origin is of a release that has none. */
+  /** Null: the origin runs a release that has none. */
   roster: () => Promise<Roster | null>;
-  /** Which edge token to use from now on. Null: the origin is of a release that hands out none. */
+  /** Which edge token to use from now on. Null: the origin runs a release that does not hand out tokens. */
   nextToken: () => Promise<EdgeTokenAnswer | null>;
   /** The feed's bytes from after `since` (null: from now on) until `signal` ends it. Its follower retries. */
   feed: (since: number | null, signal: AbortSignal) => Promise<Readable>;
@@ -81,18 +81,18 @@ export interface OriginClient {
   tokenRefusal: TokenStanding["refusal"];
   tokenComplaint: TokenStanding["complaint"];
   isBroken: () => boolean;
-  /** Of the requests for sources. */
+  /** Figures of the requests for sources. */
   upstream: () => UpstreamStats;
   close: () => Promise<void>;
 }
 
 interface State {
   readonly base: URL;
-  /** Of the API's paths. */
+  /** The prefix of the API's paths. */
   readonly prefix: string;
   /** For sources. */
   readonly upstream: Upstream;
-  /** For all else. */
+  /** For everything else. */
   readonly small: Pool;
   readonly token: TokenSource;
   readonly standing: TokenStanding;
@@ -106,7 +106,7 @@ export function openOriginClient(options: {
   token: TokenSource;
   clock: Clock;
   random: Random;
-  /** The origin begins to refuse the token: tokenComplaint() says what to do. */
+  /** Called when the origin begins to refuse the token: tokenComplaint() says what to do. */
   onTokenRefused?: () => void;
 }): OriginClient {
   const { clock, random, token, onTokenRefused = () => undefined } = options;
@@ -149,7 +149,7 @@ function openSmall(base: URL): Pool {
     connections: smallConnectionsMax,
     connect: { timeout: connectTimeoutMs },
     allowH2: false,
-    // Each request has one deadline for all of it (attempt.ts); a second clock here would end it with another number.
+    // Each request has one overall deadline (attempt.ts); a second timer here would end it with another message.
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: 30_000,
@@ -166,9 +166,9 @@ async function counted<Result>({ counts }: State, work: Promise<Result>): Promis
 }
 
 /**
- * One request with the token of this moment; with another one again, when the first is refused and there is another.
- * @param what is asked for, in words
- * @param ask sends it with these fields
+ * Sends a request with the current token. If that is refused and another token has become available, tries once more.
+ * @param what is requested, in words
+ * @param ask sends the request with these fields
  * @throws NearcastError ORIGIN_REFUSED
  */
 async function withToken(
@@ -187,9 +187,13 @@ async function withToken(
     dropBody(answer);
     if (!isLast && (await token.refused(presented))) continue;
     standing.refused(presented, what, statusCode);
-    throw new NearcastError("ORIGIN_REFUSED", `the origin answered status ${statusCode} to a request for ${what}`, {
-      facts: { originStatus: statusCode },
-    });
+    throw new NearcastError(
+      "ORIGIN_REFUSED",
+      `the origin answered with status ${statusCode} to a request for ${what}`,
+      {
+        facts: { originStatus: statusCode },
+      },
+    );
   }
 }
 
@@ -223,7 +227,7 @@ async function source(state: State, name: string, known: readonly string[], wish
   } catch (thrown) {
     if (wish.signal?.aborted === true) throw thrown;
     const error = originFailure(deadline.signal.aborted ? late : thrown, base.host);
-    // A response that makes no sense, such as a status 500: the others who ask for it get the same for a moment.
+    // An invalid response, such as a status 500: other requests for it get the same for a moment.
     if (failureMs > 0 && (error.code === "ORIGIN_BAD_ANSWER" || error === late)) {
       rememberFailure(upstream.failing, base.origin, name, error, clock.monotonicMs() + failureMs);
     }
@@ -254,7 +258,7 @@ async function askFor<Result>(state: State, small: Small<Result>): Promise<Resul
     const bytes = await readBody(answer, bytesMax);
     if (answer.statusCode === 404 && isOptional) return null;
     const result = answer.statusCode === 200 ? read(parseObject(bytes)) : undefined;
-    // It does not say what is wrong: that could say what a secret is.
+    // The message does not say what is wrong, because that could reveal a secret.
     if (result === undefined) throw badAnswer(what, answer.statusCode);
     return result;
   });
@@ -295,7 +299,7 @@ async function tell(
   return answer.statusCode;
 }
 
-/** RFC 6750 §3: whoever refuses a token says so in this field; a 403 without it is about something else. */
+/** RFC 6750 §3: a server that refuses a token says so in this field; a 403 without it is about something else. */
 function isTokenRefused({ statusCode, headers }: Dispatcher.ResponseData): boolean {
   return statusCode === 401 || (statusCode === 403 && headers["www-authenticate"] !== undefined);
 }
@@ -317,7 +321,7 @@ async function readSource(answer: Dispatcher.ResponseData, bytesMax: number): Pr
 }
 
 function badAnswer(what: string, status: number): NearcastError {
-  return new NearcastError("ORIGIN_BAD_ANSWER", `the origin answered status ${status} to a request for ${what}`, {
+  return new NearcastError("ORIGIN_BAD_ANSWER", `the origin answered with status ${status} to a request for ${what}`, {
     facts: { originStatus: status },
   });
 }

@@ -1,8 +1,9 @@
 /**
- * Where a node that is named by a host name stands, for its probes. A name is looked up once for a while, so that what
- * is probed is the address that was counted (probe-budget.ts), and a name whose servers are slow holds up no other.
+ * The addresses of nodes that are listed by host name, for their probes. A looked-up address is kept for a while, so
+ * that the address that is probed is the one that was counted (probe-budget.ts), and a name whose servers are slow
+ * holds up no other.
  *
- *   192.0.2.1 ─▶ itself      node.example ─▶ kept for 5 s ─▶ looked up behind, the old one serves meanwhile
+ *   192.0.2.1 ─▶ itself      node.example ─▶ kept for 5 s ─▶ looked up again, the old one serves meanwhile
  *                                               └─ no answer ─▶ the old one goes on; asked again after 30 s
  */
 import { isIP } from "node:net";
@@ -11,12 +12,12 @@ import { leadsInto, unreachable } from "#base/networks.ts";
 import { type LookUp, openLookUp } from "./look-up.ts";
 
 const freshMs = 5000;
-/** A name that has no address may be given one at any time, and its node is waited for. */
+/** A name without an address may get one at any time, and its node is expected. */
 const failureFreshMs = 1000;
-/** A name that was slow to fail is let rest, so that such names, however many there are, leave room for others. */
+/** A name that was slow to fail is left alone for this long, so that many such names leave room for others. */
 const slowMs = 1000;
 const slowFreshMs = 30_000;
-/** As many names as one edge token may register, so that one that is looked up first time waits for no other. */
+/** As many names as one edge token may register, so that the first look-up of a name waits for no other. */
 const lookupsAtOnce = 256;
 
 interface Known {
@@ -27,10 +28,10 @@ interface Known {
 export interface ProbeAddresses {
   /**
    * The address of a URL's host.
-   * @throws Error when the name has none, or one at which no other machine is
+   * @throws Error if the name has none, or one that can't be another machine
    */
   of: (hostname: string, timeoutMs: number) => Promise<string>;
-  /** What of() gave last; undefined when it failed. */
+  /** The last result of of(); undefined if it failed. */
   last: (hostname: string) => string | undefined;
 }
 
@@ -41,7 +42,7 @@ export function openProbeAddresses(clock: Clock, look: LookUp = openLookUp({ clo
   let running = 0;
 
   async function refresh(hostname: string): Promise<void> {
-    // A slot goes to the next in line as it is, so nobody can slip in between.
+    // A slot passes directly to the next in line, so nobody can slip in between.
     if (running < lookupsAtOnce) running += 1;
     else await new Promise<void>((resolve) => waiting.push(resolve));
     const begunMs = clock.monotonicMs();
@@ -60,7 +61,7 @@ export function openProbeAddresses(clock: Clock, look: LookUp = openLookUp({ clo
   function failed(hostname: string, error: Error, tookMs: number): Known {
     const nowMs = clock.monotonicMs();
     if (tookMs < slowMs) return { address: error, untilMs: nowMs + failureFreshMs };
-    // No answer says nothing of the address that was known (RFC 8767).
+    // No answer says nothing about the known address (RFC 8767).
     const before = known.get(hostname)?.address;
     return { address: typeof before === "string" ? before : error, untilMs: nowMs + slowFreshMs };
   }

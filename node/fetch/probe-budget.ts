@@ -1,6 +1,6 @@
 /**
- * How much one address is probed, whoever named it: nodes register themselves, so a hundred URLs of one victim must not
- * become a flood from every edge. Pure but for its own memory.
+ * Limits the probes of one address, whoever named it: nodes register themselves, so a hundred URLs of one victim must
+ * not become a flood from every edge. Pure except for its own memory.
  *
  *   attempt at an address ─▶ within its rate and its connections? ─▶ begins
  *                               └─▶ held: it has a turn, and comes back then
@@ -15,17 +15,17 @@ import { networkOf } from "#base/networks.ts";
  * of them, or for thirty that answer.
  */
 export const attemptsPerSecondMax = 32;
-/** An attempt lasts a second at most with the usual settings: as many as may begin in one. */
+/** With the usual settings an attempt lasts at most a second: as many as may begin in one. */
 export const connectionsMax = 32;
 /** With more nodes at one address its connections are closed after each answer: those that idle count as well. */
 const keptMax = 16;
 
 const spacingMs = 1000 / attemptsPerSecondMax;
-/** Those of one second may begin in one moment. */
+/** The attempts of one second may begin at once. */
 const burstMs = 1000 - spacingMs;
-/** Until another look at an address all of whose connections are in use. */
+/** Time until another look at an address whose connections are all in use. */
 const crowdedMs = 100;
-/** Who did not ask for so long has gone. The longest probe interval is a minute. */
+/** A node that was not probed for this long is gone. The longest probe interval is a minute. */
 const forgottenMs = 120_000;
 
 interface Turn {
@@ -45,7 +45,7 @@ interface Lane {
 export type Admission =
   | {
       readonly outcome: "begins";
-      /** So many nodes share the address that its connections are not kept. */
+      /** Whether too many nodes share the address to keep its connections. */
       readonly isCrowded: boolean;
       /** To be called once, when the attempt has ended. */
       readonly ended: () => void;

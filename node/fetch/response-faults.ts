@@ -1,11 +1,11 @@
 /**
- * Responses that an origin may not give, found by their heads alone: what they would put into the cache is not what the
- * client of the URL wants. Pure; used for assets.
+ * Finds invalid responses of an origin by their heads alone: what they would put into the cache is not what clients of
+ * the URL want. Pure; used for assets.
  */
 /**
  * What is wrong with a response; undefined: nothing.
- * - A transfer coding other than chunked was not accepted by us, and is not undone (RFC 9112 §6.1, §7.4).
- * - A part that nobody asked for would be taken for the whole (RFC 9110 §15.3.7).
+ * - A transfer coding other than chunked was not accepted, and is not decoded (RFC 9112 §6.1, §7.4).
+ * - A part that was not requested would be taken for the whole (RFC 9110 §15.3.7).
  */
 export function faultOf(
   statusCode: number,
@@ -15,6 +15,6 @@ export function faultOf(
   const codings = [fields["transfer-encoding"] ?? []].flat().join(", ");
   if (codings !== "" && codings.trim().toLowerCase() !== "chunked")
     return `Transfer-Encoding: ${codings.slice(0, 100)}, which was not accepted`;
-  if (statusCode === 206 && !asked.isRange) return "status 206, although no range was asked for";
+  if (statusCode === 206 && !asked.isRange) return "status 206, although no range was requested";
   return undefined;
 }

@@ -1,10 +1,10 @@
 /**
- * The roster on an edge, followed as followed.ts tells: the nodes that joined by themselves, and those that an operator
- * drains. Whoever needs a Fleet makes one of it and the fleet document (node/document/roster.ts).
+ * Follows the roster (followed.ts): the nodes that joined by themselves, and those that an operator drains. Code that
+ * needs a Fleet makes one from it and the fleet document (node/document/roster.ts).
  *
- * Its events carry a revision, so that an edge which was away while a hundred nodes came and went asks once and not a
- * hundred times before it serves again. Revisions of two origins, or of one that was set back in time, can't be
- * compared: only those heard since the feed was last opened count.
+ * Its events carry a revision, so that an edge that was disconnected while a hundred nodes came and went asks once, and
+ * not a hundred times, before it serves again. Revisions of two origins, or of one that was restored from a backup,
+ * can't be compared: only those received since the feed was last opened count.
  */
 import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";
@@ -21,7 +21,7 @@ export interface RosterFollower extends Pick<Follower<Roster>, "close"> {
    * @throws NearcastError ORIGIN_*
    */
   take: (event: unknown) => Promise<void>;
-  /** To be called each time that the feed was opened: asks until the origin has answered. */
+  /** To be called each time that the feed has been opened: asks until the origin has answered. */
   refresh: () => void;
   /** Empty before the first is known. */
   roster: () => Roster;
@@ -69,7 +69,7 @@ export function followRoster(options: {
   };
 }
 
-/** An event that says nothing readable is a reason to ask. */
+/** An unreadable event is a reason to ask. */
 function revisionOf(event: unknown): number {
   const checked = check(rosterEvent, event);
   return checked.ok ? checked.value.revision : Number.MAX_SAFE_INTEGER;

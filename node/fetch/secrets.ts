@@ -1,4 +1,4 @@
-/** The fleet secret on an edge, followed as followed.ts tells: the octets that everything else makes its keys from. */
+/** Follows the fleet secret (followed.ts): the octets that all keys are derived from. */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import { type FleetSecrets, secretId, secretsInOrder } from "#secret/fleet-secret.ts";

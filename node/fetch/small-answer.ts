@@ -1,13 +1,13 @@
 /**
- * One GET whose answer is small. What is too much is refused while it is read, not after it: a body in chunks of one
- * byte each, or interim responses without end, would cost the asker's thread far more than they cost the sender.
+ * One GET whose answer is small. Excess is refused while it is read, not afterwards: a body in chunks of one byte each,
+ * or endless interim responses, would cost the asker's thread far more than the sender.
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";
 import { interimResponsesMax } from "#base/interim-responses.ts";
 
-/** More than a body of a few hundred KiB has when it comes in packets of the smallest usual size. */
+/** More than a body of a few hundred KiB needs if it comes in packets of the smallest usual size. */
 const piecesMax = 1024;
 
 export interface SmallAnswer {

@@ -3,11 +3,11 @@
  * restart.
  *
  *   every lookMs   changed since the last look? ─▶ wait one look more ─▶ still the same ─▶ read, take
- *   refused        the origin takes the token no more ─▶ read at once
+ *   refused        the origin refuses the token ─▶ read at once
  *   delivered      the origin handed out the next token ─▶ take, write
  *
- * What is no whole token (empty, cut off, too long) is not taken: the token in use stays. A file that somebody writes
- * in pieces changes from look to look, and is read when it has come to rest.
+ * Content that is not a whole token (empty, cut off, too long) is ignored: the token in use stays. A file that is
+ * written in pieces changes from look to look, and is read when it no longer changes.
  */
 import { realpath } from "node:fs/promises";
 import { writeAtomic } from "#base/atomic-file.ts";
@@ -18,9 +18,9 @@ import { markOf } from "#base/file-mark.ts";
 import { readSecretFile, type SecretFile } from "#base/secret-file.ts";
 import { tokenId, tokenPattern } from "#secret/edge-token.ts";
 
-/** A stat a second costs nothing, and whoever changes the file sees within two that it was taken. */
+/** A stat every second costs nothing, and a change of the file takes effect within two. */
 const lookMs = 1000;
-/** The length is fixed, so a file that is only half written holds no token, even when it is read at once. */
+/** The length is fixed, so a half-written file holds no token, even if it is read at once. */
 const wellFormed = new RegExp(tokenPattern);
 const edgeTokenFile: SecretFile = {
   what: "edge token",
@@ -33,7 +33,7 @@ export interface TokenSource {
   current: () => string;
   /**
    * The origin refused `token`: looks into the file at once.
-   * @returns whether there is another one to be presented
+   * @returns whether another token can be presented
    */
   refused: (token: string) => Promise<boolean>;
 }
@@ -44,7 +44,7 @@ export interface TokenFile extends TokenSource {
   isSaved: () => boolean;
   /**
    * Uses the token from now on, and writes it into the file.
-   * @throws the system's error when it can't be written; it is used all the same
+   * @throws the system's error if it can't be written; it is used nevertheless
    */
   deliver: (token: string) => Promise<void>;
   close: () => void;
@@ -72,7 +72,7 @@ export async function openTokenFile(options: {
     log.info({ file: path, id: tokenId(token), idBefore: tokenId(current) }, why);
     current = token;
   };
-  /** One read for all who ask at the same time. */
+  /** One read for all callers at the same time. */
   const reread = async (): Promise<void> => {
     reading ??= (async () => {
       try {
@@ -92,7 +92,7 @@ export async function openTokenFile(options: {
     const isAtRest = mark === seenMark;
     seenMark = mark;
     if (mark === takenMark || !isAtRest) return;
-    // Whatever comes of it, this state of the file was looked at; the next change is looked at anew.
+    // Whatever the result, this state of the file was looked at; the next change is looked at again.
     takenMark = mark;
     await reread();
   };
@@ -126,7 +126,7 @@ export async function openTokenFile(options: {
       if (!mayWrite) return;
       inFile = await readToken(path).catch(() => "");
       if (inFile === token) return;
-      // Through a link, so that the file is replaced where it stands and the link stays.
+      // Resolves a link, so that the file is replaced where it is and the link stays.
       await writeAtomic(await realpath(path), `${token}\n`, { mode: 0o600, durable: true });
       inFile = token;
       takenMark = seenMark = await markIfAny(path);
@@ -135,7 +135,7 @@ export async function openTokenFile(options: {
   };
 }
 
-/** Of a file that can't be looked at there is none either: reading it says why. */
+/** None for a file that can't be looked at either: reading it reports why. */
 async function markIfAny(path: string): Promise<string | undefined> {
   return await markOf(path).catch(() => undefined);
 }

@@ -1,10 +1,11 @@
 /**
- * What the origin thinks of this node's token, in values for programs and in words for people. Pure but for the clock.
+ * Whether the origin accepts this node's token, as values for programs and as text for people. Pure except for the
+ * clock.
  *
  *   accepted ──401, 403──▶ refused ──the same question is answered, or another token──▶ accepted
  *
- * A 403 is given to one kind of question only (the writer's token may read sources, but not the fleet secret), so
- * another kind that is answered does not end it.
+ * A 403 concerns one kind of question only (the writer token may read sources, but not the fleet secret), so an answer
+ * to another kind does not end it.
  */
 import type { Clock } from "#base/clock.ts";
 import { tokenId } from "#secret/edge-token.ts";
@@ -26,7 +27,7 @@ export function createTokenStanding(clock: Clock, onRefused: () => void): TokenS
     },
     refused(token, what, status) {
       const id = tokenId(token);
-      // The first refusal of a token tells since when, whatever is asked after it.
+      // The first refusal of a token sets the time, whatever is asked after it.
       if (refusal?.id === id && refusal.status === status) return;
       refusal = { id, what, status, sinceMs: clock.wallMs() };
       onRefused();
@@ -35,10 +36,10 @@ export function createTokenStanding(clock: Clock, onRefused: () => void): TokenS
     complaint(tokenFile) {
       if (refusal === null) return undefined;
       const since = new Date(refusal.sinceMs).toISOString();
-      const why = refusal.status === 403 ? "it is not the edges' token" : "it was rotated, or is of another origin";
+      const why = refusal.status === 403 ? "it is not an edge token" : "it was rotated, or belongs to another origin";
       return (
         `the origin refuses this node's token ${refusal.id} since ${since} (${refusal.status}: ${why}): ` +
-        `write the current edge token into ${tokenFile}, no restart is needed; cached pictures go on`
+        `write the current edge token into ${tokenFile}; no restart is needed, and cached pictures are still served`
       );
     },
   };

@@ -47,11 +47,11 @@ export interface Damage {
 
 const consequences = {
   "fleet document":
-    "the origin is asked for it, and nothing is served before it answers; while it is away, copy the file from " +
-    "another node of the fleet and restart",
+    "it is requested from the origin, and nothing is served before the origin answers; while the origin is down, " +
+    "copy the file from another node of the fleet and restart",
   "position in the feed":
-    "which purges were missed is not known, so everything cached is dropped as soon as the origin is reached",
-  roster: "nodes that joined are not known until the origin answers",
+    "it is unknown which purges were missed, so everything cached is dropped as soon as the origin is reached",
+  roster: "nodes that joined are unknown until the origin answers",
   "fleet secret": "peers and probes have no proof until the origin answers",
 } as const;
 

@@ -18,7 +18,7 @@ export function silenceOf(heardAtMs: number | null, startedAtMs: number, nowMs: 
   if (silentMs < warnAfterMs) return undefined;
   const since = heardAtMs === null ? "since this node started" : `for ${Math.floor(silentMs / 1000)} s`;
   return (
-    `the origin has sent nothing ${since}: purges and changes do not arrive, and pictures that are nowhere cached ` +
-    "fail; what is cached goes on. See whether the origin runs, and whether this machine reaches it"
+    `the origin has sent nothing ${since}: purges and changes do not arrive, and pictures that are not cached ` +
+    "fail; cached ones are still served. Check that the origin is running and that this machine can reach it"
   );
 }

@@ -1,5 +1,6 @@
 /**
- * A client's connection, and the front that it belongs to: the records that the other files of this folder work on.
+ * The records of a client's connection and of the front that it belongs to. The other files of this folder work on
+ * them.
  *
  *            ┌────────────────── answered ◀───────────────┐
  *            ▼                                            │
@@ -17,54 +18,54 @@ import type { Relay } from "./relay.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { Holder, Unfinished } from "./unfinished.ts";
 
-/** What of a request the front hands to who decides; the bytes are the request's own and are never written again. */
+/** A request as the front hands it to whoever decides about it. Its bytes are its own, and are never overwritten. */
 export interface FrontRequest {
   readonly bytes: Buffer;
-  /** Of this request until the answer returns. */
+  /** Describes this request until the answer returns. */
   readonly head: RequestHead;
   readonly socket: Socket;
   readonly sink: LaneSink;
 }
 
 /**
- * Answers a request that the front has read, or leaves it.
- * "sent": the system has the whole response. A promise: of whether it was answered, "relay" when nothing was sent.
- * When it fails, the connection is cut: a part of the response may have been sent.
+ * Answers a request that the front has read, or declines it. "sent": the system has taken the whole response. "relay":
+ * nothing was sent, and Node's server is to answer. If a promise rejects, the connection is closed, because a part of
+ * the response may have been sent.
  */
 export type Answer = (request: FrontRequest) => "relay" | "sent" | Promise<"relay" | "sent">;
 
 export interface FrontParts {
   readonly answer: Answer;
-  /** Gives Node's server a connection. */
+  /** Hands a connection to Node's server. */
   readonly serve: (relay: Relay) => void;
-  /** Answers a beginning of a request whose rest did not come in time, and closes the connection. */
+  /** Answers a request whose head did not arrive in full in time, and closes the connection. */
   readonly tooLate: (socket: Socket) => void;
   readonly waits: { readonly headers: number; readonly idle: number };
   readonly clock: Clock;
 }
 
-/** "refused": it gets its last response, and what still comes is dropped. */
+/** "refused": the client gets its last response, and what it still sends is dropped. */
 export type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
 
 export interface Connection extends Holder {
   readonly socket: Socket;
   readonly sink: LaneSink;
   phase: Phase;
-  /** Bytes that were not answered yet: a beginning of a request, or requests that wait. */
+  /** Bytes that are not answered yet: the beginning of a request, or requests that wait. */
   rest: Buffer | null;
   relay: Relay | null;
   /** That Node's server has of requests which have not begun. */
   relayedBytes: number;
   /** Whether Node's parser has asked for more. */
   isWanted: boolean;
-  /** Pieces in which the beginning of a request has come. */
+  /** Number of pieces in which the incomplete head has arrived. */
   pieces: number;
-  /** Of what came after the client was refused. */
+  /** Bytes that arrived after the client was refused. */
   droppedBytes: number;
-  /** When the last response ended, or the first byte of a request came that is not whole. */
+  /** When the last response ended, or when the first byte of an incomplete request arrived. */
   sinceMs: number;
   hasAnswered: boolean;
-  /** The client sends nothing more. */
+  /** The client has closed its sending side. */
   isEnded: boolean;
 }
 
@@ -78,10 +79,10 @@ export interface State extends FrontParts {
   isDraining: boolean;
 }
 
-/** Bytes of further requests that wait behind one that is being answered. */
+/** Beyond this many bytes of waiting requests, the connection is not read. */
 export const waitingBytesMax = 64 * 1024;
 
-/** Unless enough waits already. */
+/** Resumes reading, unless enough bytes are waiting already. */
 export function readOn({ rest, socket }: Connection): void {
   if (rest !== null && rest.length > waitingBytesMax) return;
   if (socket.isPaused()) socket.resume();

@@ -1,9 +1,9 @@
 /**
- * What stands between the connections of clients and Node's HTTP server. It answers hits itself, and relays everything
- * else to the server, whole and unchanged. connection.ts has the phases of a connection.
+ * The front stands between clients' connections and Node's HTTP server. It answers hits itself, and relays everything
+ * else to the server, complete and unchanged. connection.ts has the phases of a connection.
  *
- * A connection has one response in progress, and one request per turn of the event loop, however many it sends at once:
- * the bytes of the others wait, and past a limit the connection is not read.
+ * A connection has one response in progress, and starts one request per turn of the event loop, however many requests
+ * it sends at once. The bytes of the others wait; beyond a limit, the connection is not read.
  */
 import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
@@ -22,11 +22,14 @@ export interface Front {
   readonly begun: (relay: object) => void;
   /** Node's server has sent all responses of this relay. */
   readonly idle: (relay: object) => void;
-  /** Drops what still comes from a relay's client: the connection closes after its responses. */
+  /** Drops what a relay's client still sends: the connection closes after its responses. */
   readonly refuse: (relay: object) => void;
   /** Closes connections that have been silent for too long. */
   readonly sweep: () => void;
-  /** From now on, connections are closed as soon as they are idle. @param isAnswering of a relay */
+  /**
+   * From now on, connections close as soon as they are idle.
+   * @param isAnswering whether a relay has responses to send
+   */
   readonly drain: (isAnswering: (relay: Relay) => boolean) => void;
   readonly closeAll: () => void;
 }

@@ -1,28 +1,28 @@
 /**
- * A sink for the responses that the front sends itself, one after another on one connection. Head and body leave in
- * one write where they come together.
+ * A sink for the responses that the front sends itself, one after another on one connection. When head and body are
+ * available together, they leave in one write.
  */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Sink } from "../deliver/sink.ts";
 
-/** What every response has beside its own fields: as Node's server writes it, so that both lanes answer alike. */
+/** The fields of every response, besides its own. They match those of Node's server, so that both answer alike. */
 export interface CommonFields {
   /** The value of Date for a response without one, made once per second. */
   readonly date: () => string;
   readonly keepAliveSeconds: number;
-  /** Where head and body are joined; who leaves bytes in it to the system replaces it. */
+  /** Where head and body are joined. Whoever leaves bytes in it that the system has not taken replaces it. */
   joined: Buffer;
 }
 
-/** Head and body up to here leave in one write: to copy them costs less than to hand over two buffers. */
+/** Up to this size, head and body leave in one write: copying them costs less than handing over two buffers. */
 export const joinedBytesMax = 80 * 1024;
 
-/** A body in memory up to here is copied behind its head. */
+/** A body in memory of up to this size is copied behind its head. */
 const copiedBytesMax = 16 * 1024;
 
 export interface LaneSink extends Sink {
-  /** Until the response to the request that begins now has ended. */
+  /** To be called before each request: prepares the sink for its response. */
   readonly begin: () => void;
 }
 
@@ -50,7 +50,7 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
     unwritten += 1;
     return socket.write(bytes, written);
   };
-  /** @returns what keeps the bytes that the system has not taken */
+  /** @returns the buffer that holds the bytes that the system has not taken */
   const writeJoined = (first: string, body: Uint8Array): Buffer => {
     const length = first.length + body.length;
     if (length > common.joined.length) {
@@ -141,14 +141,17 @@ function drainOf(socket: Socket): Promise<void> {
   });
 }
 
-/** Characters that Node's server refuses in a field's value, too. */
+/** Characters that Node's server also refuses in a field value. */
 // oxlint-disable-next-line no-control-regex -- these are what is looked for
 const unsendable = /[^\t\u0020-\u007e\u0080-\u00ff]/;
 /** The same for a block, in which line ends separate the fields. */
 // oxlint-disable-next-line no-control-regex -- these are what is looked for
 const unsendableInBlock = /[^\t\r\n\u0020-\u007e\u0080-\u00ff]/;
 
-/** Blocks as text, and whether there is a Date: decoded and examined once per block, as objects are sent many times. */
+/**
+ * Blocks as text, and whether they have a Date. Decoded and checked once per block, because objects are sent many
+ * times.
+ */
 const textOfBlock = new WeakMap<Buffer, { readonly text: string; readonly hasDate: boolean }>();
 
 /** @throws TypeError for a field that can't be sent */

@@ -1,13 +1,15 @@
 /**
- * Bytes that arrive on a connection: requests are read off them and answered one after another, each in a turn of the
- * event loop of its own.
+ * Reads requests from the bytes that arrive on a connection, and answers them one after another, each in its own turn
+ * of the event loop.
  */
 import { type Connection, readOn, type State, waitingBytesMax } from "./connection.ts";
 import { drop, holds } from "./refusing.ts";
 import { feed, relayForGood, relayOne } from "./relaying.ts";
 import { readRequestHead } from "./request-head.ts";
 
-/** A head in more pieces is left to Node's parser, which reads each piece once; here, all are read again each time. */
+/**
+ * A head in more pieces is left to Node's parser, which reads each piece once; here, all of it is read again each time.
+ */
 const piecesMax = 16;
 /** A rest that is a smaller part of the memory that it keeps is copied, or it would be counted for too little. */
 const copiedBelow = 1 / 4;
@@ -89,7 +91,7 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
   answer.then(answeredLater, () => socket.destroy());
 }
 
-/** Nothing is in progress on the connection any more: what waits comes next, in another turn. */
+/** Nothing is in progress on the connection any more: the next waiting request starts in another turn. */
 export function answered(state: State, connection: Connection): void {
   const { socket, relay } = connection;
   if (socket.destroyed || socket.writableEnded || relay?.writableEnded === true) return;
@@ -112,13 +114,13 @@ function next(state: State, connection: Connection): void {
   connection.rest = null;
   read(state, connection, rest);
   readOn(connection);
-  // A beginning of a request that will not be continued.
+  // The beginning of a request that will not be continued.
   if (connection.phase !== "reading" || connection.rest === null) return;
   if (connection.isEnded) ended(state, connection);
   else if (state.isDraining) socket.destroySoon();
 }
 
-/** The client sends nothing more. */
+/** The client has closed its sending side. */
 export function ended(state: State, connection: Connection): void {
   connection.isEnded = true;
   const { phase, rest, socket } = connection;
@@ -127,7 +129,7 @@ export function ended(state: State, connection: Connection): void {
       return;
     case "answering":
     case "waiting":
-      return; // it gets its response, and what waits is read then
+      return; // the client gets its response; then the waiting bytes are read
     case "reading":
       if (rest === null) socket.destroySoon();
       else relayForGood(state, connection, rest);

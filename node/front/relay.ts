@@ -1,11 +1,11 @@
 /**
- * The way from a client's connection to Node's HTTP server for what the front does not answer. To the server, a relay
- * is a connection; what it sends goes out on the client's.
+ * Connects a client to Node's HTTP server for everything that the front does not answer. To the server, a relay is a
+ * connection; what the server sends to it goes out on the client's connection.
  */
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 
-/** What Node's server and the application use of a connection, beside the stream itself. */
+/** What Node's server and the application use of a connection, besides the stream itself. */
 export interface Relay extends Duplex {
   readonly remoteAddress: string | undefined;
   setTimeout: (timeMs: number) => Relay;
@@ -13,7 +13,7 @@ export interface Relay extends Duplex {
 }
 
 /**
- * @param socket the client's: the relay is closed with it
+ * @param socket the client's; when it closes, so does the relay
  * @param events.wanted called when the server can take more of what the client sends
  * @param events.destroyed called when the server is done with the connection, to close it
  */
@@ -46,13 +46,13 @@ export function openRelay(socket: Socket, events: { wanted: () => void; destroye
       done(error);
     },
   });
-  /** Called back at once where the system took the bytes at once, as a socket's own writes are. */
+  /** Calls back at once if the system took the bytes at once, as a socket does for its own writes. */
   const onceTaken = (done: () => void): ((error?: Error | null) => void) => {
     let isDone = false;
     return (error) => {
       if (isDone) return;
       isDone = true;
-      // A connection that broke is an end like others: who left did not send something unreadable.
+      // A broken connection is an ordinary end: a client that left did not send anything unreadable.
       if (error === undefined || error === null) done();
       else relay.destroy();
     };

@@ -1,27 +1,27 @@
 /**
- * What goes to Node's server: one request at a time, or all that comes on a connection. Bytes whose end is not known go
- * piece by piece, since the server may refuse the rest.
+ * Sends requests to Node's server: one at a time, or everything that arrives on a connection. Requests whose end is not
+ * known are sent piece by piece, since the server may refuse the rest.
  */
 import { closeLingering } from "#base/lingering-close.ts";
 import { type Connection, readOn, type State } from "./connection.ts";
 import { droppedBytesMax, holds } from "./refusing.ts";
 import { openRelay, type Relay } from "./relay.ts";
 
-/** The time that a client that is refused has to read its last response. */
+/** How long a refused client has to read its last response. */
 const lingerMs = 2000;
-/** What Node's parser gets at once. It calls back for each chunk of a body, and a chunk may have one byte. */
+/** How much Node's parser gets at once. It calls back for each chunk of a body, and a chunk may have one byte. */
 const pushedBytesMax = 2048;
 
-/** One request, whose end is known. */
+/** Relays one request whose end is known. */
 export function relayOne(state: State, connection: Connection, bytes: Buffer): void {
-  // The system knows no peer of a connection that was reset before its request was read: nobody waits for a response.
+  // A connection without a remote address was reset before its request was read: nobody waits for a response.
   if (connection.socket.remoteAddress === undefined) {
     connection.socket.destroy();
     return;
   }
   const { rest, isEnded } = connection;
   if (isEnded) {
-    // The server has to know: the application watches for it.
+    // The server has to learn of the end, because the application watches for it.
     relayForGood(state, connection, rest === null ? bytes : Buffer.concat([bytes, rest]));
     return;
   }
@@ -31,7 +31,7 @@ export function relayOne(state: State, connection: Connection, bytes: Buffer): v
   relay.push(bytes);
 }
 
-/** All that comes on the connection from now on. */
+/** Relays everything that arrives on the connection from now on. */
 export function relayForGood(state: State, connection: Connection, bytes: Buffer | null): void {
   // Bytes that begin no request, such as empty lines, would start no other clock of Node's server.
   if (connection.phase === "reading") connection.socket.setTimeout(state.waits.idle);
@@ -43,7 +43,7 @@ export function relayForGood(state: State, connection: Connection, bytes: Buffer
   feed(state, connection);
 }
 
-/** Gives Node's parser the next piece, when it wants one. It may refuse the rest after each piece. */
+/** Gives Node's parser the next piece when it asks for one. The parser may refuse the rest after each piece. */
 export function feed(state: State, connection: Connection): void {
   const { relay, rest, phase } = connection;
   if (relay === null || relay.destroyed || phase !== "relayed" || !connection.isWanted) return;
@@ -56,7 +56,7 @@ export function feed(state: State, connection: Connection): void {
   connection.isWanted = false;
   connection.rest = rest.length > pushedBytesMax ? rest.subarray(pushedBytesMax) : null;
   const piece = rest.subarray(0, pushedBytesMax);
-  // Unless the server finds a request in them that may begin, they are a part of one, or wait.
+  // Until the server begins a request that it finds in these bytes, they count as waiting.
   connection.relayedBytes += piece.length;
   holds(state, connection);
   if (relay.destroyed || connection.socket.destroyed) return;

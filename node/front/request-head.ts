@@ -1,24 +1,24 @@
 /**
- * Reads the head of a request by a strict subset of HTTP/1.1 (RFC 9112). Pure, in one pass, and nothing is allocated.
+ * Reads the head of a request in a strict subset of HTTP/1.1 (RFC 9112). Pure, in one pass, without allocation.
  *
  *   GET|HEAD SP /target SP HTTP/1.1 CRLF  (name ":" OWS value OWS CRLF)*  CRLF
  *
- * There are three outcomes, by what is known of the bytes:
+ * There are three outcomes:
  *
  *   whole     a request without a body, whose last byte is known; `isPlain` says whether the front may answer it
- *   partial   a beginning of such a request
+ *   partial   the beginning of such a request
  *   odd       anything else: other methods, versions and targets, bodies, upgrades, folded or malformed lines, bare CR
- *             or LF, a Host field that is missing or there twice, and heads above the limits
+ *             or LF, a missing or second Host field, and heads above the limits
  *
- * Odd bytes are never interpreted here: whoever reads them decides where the request ends. So two readers can't
+ * Odd bytes are never interpreted here: Node's parser alone decides where such a request ends, so two parsers can't
  * disagree about that.
  */
 
-/** What is longer is odd. Browsers send 0.5 to 2 KB. */
+/** A longer head is odd. Browsers send 0.5 to 2 KB. */
 export const headBytesMax = 8192;
 const fieldsMax = 64;
 
-/** Fields whose place is noted, in lower case. */
+/** Fields whose position is recorded, in lower case. */
 const noted = [
   "host",
   "accept",
@@ -34,20 +34,20 @@ const noted = [
 ] as const;
 export type NotedField = (typeof noted)[number];
 
-/** Fields with which a request is for the application: it has rules about them. */
+/** Requests with these fields go to the application, which has rules about them. */
 const notPlain = ["authorization", "cdn-loop"] as const;
-/** Fields that a body, an upgrade or an interim response goes with. */
+/** Fields that come with a body, an upgrade or an interim response. */
 const odd = ["content-length", "transfer-encoding", "te", "trailer", "expect", "upgrade", "http2-settings"] as const;
 
-/** Where things are in the bytes; one record is used for all requests of a front. */
+/** The positions of the parts of a head. One record serves all requests of a front. */
 export interface RequestHead {
-  /** Length of the head with its empty line. */
+  /** Length of the head, including the empty line. */
   lengthBytes: number;
   isHead: boolean;
   isPlain: boolean;
   targetStart: number;
   targetEnd: number;
-  /** By index of the noted field: start and end; end 0: not there. */
+  /** Start and end of each noted field, by its index; end 0: the field is absent. */
   readonly starts: Int32Array;
   readonly ends: Int32Array;
 }
@@ -67,7 +67,7 @@ export function fieldIn(bytes: Buffer, head: RequestHead, name: NotedField): str
   return end === 0 ? undefined : bytes.toString("latin1", head.starts[index], end);
 }
 
-/** All noted fields that are there. */
+/** All noted fields that are present. */
 export function fieldsIn(bytes: Buffer, head: RequestHead): Record<string, string> {
   const fields: Record<string, string> = {};
   for (const [index, name] of noted.entries()) {
@@ -77,7 +77,7 @@ export function fieldsIn(bytes: Buffer, head: RequestHead): Record<string, strin
   return fields;
 }
 
-/** Whether the response may be a part, a 304 or a 412: then fieldsIn() has what decides. */
+/** Whether the response may be a part, a 304 or a 412: then fieldsIn() returns the fields that decide. */
 export function isConditional({ ends }: RequestHead): boolean {
   for (let index = firstConditional; index < noted.length; index += 1) if (ends[index] !== 0) return true;
   return false;
@@ -108,7 +108,7 @@ type Meaning = {
   readonly does: "note" | "not-plain" | "odd" | "connection";
   readonly at: number;
 };
-/** Names that mean something here, by length: few of one length, so they are compared one by one. */
+/** The names that matter here, by length. Few have the same length, so they are compared one by one. */
 const meaningsByLength: readonly (readonly Meaning[])[] = (() => {
   const table: Meaning[][] = Array.from({ length: 20 }, () => []);
   const add = (name: string, does: Meaning["does"], at: number): void => {
@@ -149,7 +149,7 @@ export function readRequestHead(bytes: Buffer, start: number, end: number, head:
   return "odd";
 }
 
-/** Results of the steps that are no position. */
+/** Results of the steps that are not positions. */
 const [partial, isOdd] = [-1, -2];
 
 function outcomeOf(result: number, start: number, end: number): HeadOutcome {
@@ -203,7 +203,7 @@ function readField(bytes: Buffer, start: number, end: number, head: RequestHead)
   return at + 2;
 }
 
-/** Returns false when the request is odd by this field. */
+/** Returns false when this field makes the request odd. */
 function noteField(bytes: Buffer, start: number, end: number, { does, at }: Meaning, head: RequestHead): boolean {
   switch (does) {
     case "note":
@@ -231,7 +231,7 @@ function isValue(bytes: Buffer, start: number, end: number, value: Buffer): bool
   return end - start === value.length && isName(bytes, start, value);
 }
 
-/** Compares letters without their case. `name` has lower-case letters and hyphens, which no other byte becomes. */
+/** Compares letters regardless of case. `name` has lower-case letters and hyphens, which no other byte is mapped to. */
 function isName(bytes: Buffer, start: number, name: Buffer): boolean {
   for (let index = 0; index < name.length; index += 1) {
     const wanted = name[index] as number;

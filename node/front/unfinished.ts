@@ -1,13 +1,13 @@
 /**
- * Bytes of requests that have not begun, by client network: their heads are not complete, or they wait behind a response
- * that is under way. When all together are too many, those networks that hold the most lose what they hold.
+ * Counts the bytes of requests that have not begun, by client network: incomplete heads, and requests that wait behind
+ * a response in progress. When the total is too high, the networks that hold the most lose theirs.
  *
  * 20,000 connections with 96 KB each would be 2 GB.
  */
 
-/** Of all connections of a front: four thousand heads of the largest usual size. */
+/** For all connections of a front: four thousand heads of the largest usual size. */
 const bytesMax = 32 * 1024 * 1024;
-/** What goes then, so that the connections are not searched for each piece that comes. */
+/** How much is freed then, so that not every further piece leads to a search of the connections. */
 const freedBytes = bytesMax / 4;
 
 /** One connection's part. */
@@ -27,7 +27,7 @@ export function createUnfinished(): Unfinished {
 
 /**
  * Sets what a connection holds.
- * @returns the networks whose connections have to go, if the bytes are too many now
+ * @returns the networks whose connections have to be closed, if the total is too high now
  */
 export function hold(unfinished: Unfinished, holder: Holder, bytes: number): ReadonlySet<string> | undefined {
   const more = bytes - holder.heldBytes;

@@ -17,13 +17,13 @@ import { canonicalName } from "#record/domain-names.ts";
 import { hostOf } from "./target.ts";
 
 export interface AdminParts {
-  /** Names, beside `localhost` and all addresses, under which this listener may be asked. */
+  /** Names under which this listener may be requested, in addition to `localhost` and all addresses. */
   hosts: readonly string[];
-  /** Why the node is not ready, or nothing when it is. */
+  /** Why the node is not ready; empty when it is. */
   unready: () => readonly string[];
-  /** What its owner should know although it may get clients. */
+  /** What the operator should know although the node may get clients. */
   warnings: () => readonly string[];
-  /** @param isBrief without what the node sees of others, which grows with the fleet */
+  /** @param isBrief omit what the node knows about others, which grows with the fleet */
   status: (isBrief: boolean) => Record<string, unknown>;
   metrics: { render: () => Promise<string>; contentType: string };
   /** @throws NearcastError 4xx for a URL that would be refused */
@@ -40,7 +40,7 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     logger: false,
     genReqId: () => randomBytes(8).toString("hex"),
     return503OnClosing: false,
-    // A parameter that nobody knows is most often the rest of a URL whose `&` was not encoded.
+    // An unknown parameter is most often the rest of a URL whose `&` was not encoded.
     ajv: { customOptions: { removeAdditional: false } },
     frameworkErrors: answerError,
   });
@@ -118,8 +118,8 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
 }
 
 /**
- * A page in a browser on this machine could let its own name point here (DNS rebinding) and read what we answer. The
- * name then stands in Host, so only names that the operator knows are answered; an address is no name that could lie.
+ * A page in a browser on this machine could make its own name point here (DNS rebinding) and read the answers. Host
+ * then contains that name, so only names that the operator has listed are answered; an address can't be rebound.
  */
 function refuseForeignHost(authority: string | undefined, names: ReadonlySet<string>): void {
   const host = hostOf(authority);

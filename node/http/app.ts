@@ -42,7 +42,7 @@ export interface ServedRequest {
   kind: Host["kind"] | "none";
   outcome: Outcome["word"] | "error";
   status: number;
-  /** From the arrival of the request until the head of the response was handed to the system. */
+  /** Time from the arrival of the request until the head of the response was handed to the system. */
   durationMs: number;
   /** Bytes of the body that were sent, although the client may have left before the end. */
   bodyBytes: number;
@@ -57,15 +57,15 @@ export interface EdgeAppParts {
   presence: () => Presence;
   /** A promise to await before anything cached is served, or null. */
   gate: () => Promise<void> | null;
-  /** The bound on what waits for slow clients, and the slowest that a client may be. */
+  /** The limit on memory for slow clients, and the minimum rate of a client. */
   transfers: TransferRules;
   /** Called once per request, at its end, for the metrics. */
   served: (request: ServedRequest) => void;
-  /** Counts what is served; questions of those who probe are not counted. */
+  /** Counts what is served, but not requests of probers. */
   load: LoadMeter;
-  /** What this node says to nodes of its fleet. */
+  /** This node's health answer to nodes of its fleet. */
   answer: () => HealthAnswer;
-  /** The fleet secrets, the current one first: who knows one of them is of the fleet. */
+  /** The fleet secrets, the current one first: whoever knows one of them belongs to the fleet. */
   secrets: () => readonly Uint8Array[];
   clock: Clock;
   log: Log;
@@ -75,14 +75,14 @@ declare module "fastify" {
   interface FastifyRequest {
     /** Monotonic time of its arrival; 0: it was refused before that. */
     startedMs: number;
-    /** The host that it names, once that is known. */
+    /** The host that the request names, once that is known. */
     servedHost: Host | undefined;
-    /** What was to be sent; undefined: nothing could be had. */
+    /** What was to be sent; undefined: no response was available. */
     outcome: Outcome | undefined;
   }
 }
 
-/** What the functions of one application share. */
+/** The state that the functions of an application share. */
 interface State extends EdgeAppParts {
   failures: FailureLog;
 }
@@ -90,7 +90,7 @@ interface State extends EdgeAppParts {
 /** Builds the application; the caller makes it listen (its handler is `app.routing`, once it is ready). */
 export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   const state: State = { ...parts, failures: openFailureLog(parts.log, parts.clock) };
-  // Unique to this process and this request; random bytes for each would cost a hit a tenth of its time.
+  // Unique to this process and this request. Random bytes for each request would add a tenth to the time of a hit.
   const idPrefix = randomBytes(6).toString("hex");
   let requests = 0;
   const app = fastify({
@@ -107,9 +107,9 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   return app;
 }
 
-/** Notes the time of arrival, and refuses all methods but GET and HEAD. */
+/** Notes the time of arrival, and refuses all methods except GET and HEAD. */
 function checkArrivals(app: FastifyInstance, { clock }: State): void {
-  // In fields of the request: a WeakMap that each request enters costs every garbage collection.
+  // In fields of the request: a WeakMap with an entry per request slows down every garbage collection.
   app.decorateRequest("startedMs", 0);
   app.decorateRequest("servedHost", undefined);
   app.decorateRequest("outcome", undefined);
@@ -155,7 +155,7 @@ function serveContent(app: FastifyInstance, state: State): void {
       request.servedHost = host;
       const waiting = gate();
       const context = contextOf(request.raw, reply.raw, request.id, clock);
-      // A fresh response in memory, or in the page cache, is sent in this very turn.
+      // A fresh response in memory, or in the page cache, is sent in the same turn.
       const delivery =
         waiting === null ? serve(state, order, context) : waiting.then(() => serve(state, order, context));
       const sending =
@@ -183,10 +183,10 @@ interface Exchange {
   host: Host;
 }
 
-/** At once when the system took the whole response. @throws NearcastError OVERLOADED, in the promise */
+/** Returns at once if the system took the whole response. @throws NearcastError OVERLOADED, in the promise */
 function send(state: State, { request, reply, host }: Exchange, delivery: Delivery): void | Promise<void> {
   const { node, presence, served, load, transfers, failures, clock, log } = state;
-  // Who keeps a connection is told to open the next one elsewhere.
+  // Clients that keep their connection are told to open the next one elsewhere.
   if (presence() === "draining") reply.raw.shouldKeepAlive = false;
   request.outcome = delivery.outcome;
   const { startedMs } = request;
@@ -200,7 +200,7 @@ function send(state: State, { request, reply, host }: Exchange, delivery: Delive
     log.debug(facts, "a response ended early");
   };
   const share = (): string => clientNetworkOf(request.raw.socket.remoteAddress);
-  // Such as a field of the origin that can't be sent on. The response may have begun, so all that is left is to cut.
+  // For example, a field of the origin that can't be forwarded. The response may have begun, so it can only be cut off.
   const unsendable = (error: unknown): void => {
     load.count(nowMs);
     failures.error("UNSENDABLE", { err: error }, "a response could not be sent; the client gets nothing");
@@ -218,7 +218,7 @@ function send(state: State, { request, reply, host }: Exchange, delivery: Delive
   reply.hijack();
 }
 
-/** Answers requests that failed: problem details (RFC 9457) for clients, a log line for those at fault here. */
+/** Answers failed requests: problem details (RFC 9457) for clients, a log line for failures of this side. */
 function answerErrors(app: FastifyInstance, state: State): void {
   const { node, served, load, clock } = state;
   app.setNotFoundHandler(async () => {
@@ -252,7 +252,7 @@ function logFailure({ failures }: State, error: NearcastError, requestId: string
   } else failures.warn(error.code, facts, "a request failed");
 }
 
-/** In s: a moment, unless the failure says when another attempt makes sense. */
+/** In s: one second, unless the failure says when another attempt makes sense. */
 function retryAfterOf({ facts }: NearcastError): string {
   const { retryAfterSeconds } = facts;
   return typeof retryAfterSeconds === "number" ? String(retryAfterSeconds) : "1";

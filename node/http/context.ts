@@ -13,11 +13,11 @@ class ClientGone extends Error {
 }
 
 /**
- * A client that has closed its sending side either waits for its response (RFC 9112 §9.6) or is gone: most that leave
- * look like this. It gets its response if that begins within this time.
+ * A client that has closed its sending side either waits for its response (RFC 9112 §9.6) or is gone; most clients that
+ * leave look like this. It gets its response if that begins within this time.
  */
 const halfClosedMs = 2000;
-/** Fields that can make the response a head alone, or a part. */
+/** Fields that can reduce the response to a head alone, or to a part. */
 const partialFields = ["range", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since"];
 
 export function contextOf(
@@ -30,7 +30,7 @@ export function contextOf(
   const { remoteAddress } = socket;
   let clientNetwork: string | undefined;
   let signal: AbortSignal | undefined;
-  // What a hit does not need is made when somebody asks for it.
+  // Whatever a hit does not need is made on first use.
   return {
     id,
     get clientNetwork() {
@@ -55,7 +55,7 @@ function departureOf({ socket }: IncomingMessage, response: ServerResponse, cloc
     if (!response.writableFinished) leave();
     return gone.signal;
   }
-  // The system knows no peer of a connection that was reset before its request was read.
+  // A connection that was reset before its request was read has no remote address.
   if (socket.remoteAddress === undefined) {
     leave();
     return gone.signal;
@@ -63,7 +63,7 @@ function departureOf({ socket }: IncomingMessage, response: ServerResponse, cloc
   let cancel: Cancel = () => undefined;
   const halfClosed = (): void => {
     cancel = clock.after(halfClosedMs, () => {
-      // Once it has begun, the next write tells whether anyone is there.
+      // Once the response has begun, the next write shows whether anyone is there.
       if (!response.headersSent) leave();
     });
   };

@@ -1,6 +1,6 @@
 /**
- * Hits, for the front: what is fresh, and in memory or in the page cache, is sent in the turn in which its request
- * arrives. Everything else is left to the application (app.ts), which decides in the same way.
+ * Serves hits for the front: a response that is fresh, and in memory or in the page cache, is sent in the turn in which
+ * its request arrives. Everything else is left to the application (app.ts), which decides in the same way.
  */
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
@@ -24,7 +24,7 @@ export interface HitsParts {
   assets: Pick<AssetServer, "serveNow">;
   fleet: () => { document: Fleet } | null;
   presence: () => Presence;
-  /** Whether something purged could still be found. */
+  /** Whether a purged object could still be found. */
   isGated: () => boolean;
   transfers: TransferRules;
   served: (request: ServedRequest) => void;
@@ -60,7 +60,7 @@ export function createHits(parts: HitsParts): Answer {
         order.kind === "images" ? images.serveNow(order.order, isWhole) : assets.serveNow(order.order, isWhole);
       return delivery === undefined || delivery.lengthBytes === null ? undefined : { order, delivery };
     } catch {
-      return undefined; // the application fails in the same way, and says how
+      return undefined; // the application fails in the same way, and reports it
     }
   }
 
@@ -93,7 +93,7 @@ export function createHits(parts: HitsParts): Answer {
   };
 }
 
-/** A response that failed here has not begun: there is no room for its bytes, or a field can't be sent. */
+/** A response that failed here has not begun: there was no room for its bytes, or a field can't be sent. */
 function leave(): "relay" {
   return "relay";
 }

@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import { headerPairsOf } from "../cache/object.ts";
 import type { Sink } from "../deliver/sink.ts";
 
-/** Names and values in turn, read once per block: an object in memory is sent many times. */
+/** Alternating names and values, read once per block: an object in memory is sent many times. */
 const pairsOfBlock = new WeakMap<Buffer, readonly string[]>();
 
 function flatPairsOf(block: Buffer): readonly string[] {
@@ -17,11 +17,11 @@ function flatPairsOf(block: Buffer): readonly string[] {
 
 export function http1Sink(response: ServerResponse): Sink {
   const isClosed = (): boolean => response.closed || response.destroyed;
-  /** Chunks that the system has not taken whole. */
+  /** Chunks that the system has not taken completely. */
   let untaken = 0;
   const waiters: Waiters = { taken: undefined, drained: undefined, closed: undefined };
   let isListening = false;
-  // One listener for each event, however often a long response waits: many of them would be searched at its end.
+  // One listener per event, however often a long response waits: removing one of many would mean searching them.
   const listen = (): void => {
     if (isListening) return;
     isListening = true;

@@ -14,25 +14,25 @@ import { answerHalfClosed } from "#base/half-closed.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
 
 /**
- * Request line and fields together. Browsers send 1–4 KB, proxies in between seldom more than 16; the rest is room for
- * a request target that is too long to arrive here and be told so (414, http/target).
+ * Request line and fields together. Browsers send 1–4 KB, proxies in between seldom more than 16 KB. The rest is room
+ * for request targets that are too long, so that they get a 414 (http/target).
  */
 const headerBytesMax = 96 * 1024;
-/** Connections per address; the kernel's backlog holds what comes beyond. An idle one costs some 10 KB. */
+/** Connections per address; the kernel's backlog holds further ones. An idle one costs about 10 KB. */
 const connectionsMax = 20_000;
 const keepAliveMs = 65_000;
 const waitsMs = {
   /** For the whole header section. */
   headers: 10_000,
-  /** For the whole request: none of ours has a body worth waiting for. */
+  /** For the whole request: no request here has a body worth waiting for. */
   request: 30_000,
-  /** Between two looks at the clock: the waits above end that much later at most. */
+  /** Between two looks at the clock: the waits above may end that much later. */
   check: 5000,
 };
 /** A connection on which nothing moves for this long is closed. */
 const socketIdleMs = 120_000;
 
-/** TCP asks after so long without a packet whether a client is still there; the system's own default is 2 h. */
+/** After this long without a packet, TCP checks whether the client is still there; the system's default is 2 h. */
 const tcpKeepAliveMs = 60_000;
 
 export interface Listener {
@@ -45,7 +45,7 @@ export interface Listener {
 export interface ListenOptions extends Partial<typeof waitsMs> {
   /**
    * Other processes of this user may listen here as well (SO_REUSEPORT): the kernel spreads new connections over all
-   * that do. Those that one has not accepted yet when it ends are reset, unless the system hands them on
+   * that do. Connections that a process has not accepted when it ends are reset, unless the system passes them on
    * (net.ipv4.tcp_migrate_req).
    */
   reusePort?: boolean;
@@ -87,7 +87,7 @@ export async function listen(
       requestTimeout: waits.request,
       keepAliveTimeout: keepAliveMs,
       connectionsCheckingInterval: waits.check,
-      requireHostHeader: false, // the application says so in its own words
+      requireHostHeader: false, // the application checks this, with an error message of its own
       keepAlive: true,
       keepAliveInitialDelay: tcpKeepAliveMs,
       noDelay: true,
@@ -109,7 +109,7 @@ export async function listen(
   }
   if (accepted !== undefined) server.on("connection", accepted);
   server.on("clientError", (error, socket) => {
-    // Words in the midst of an answer would be read as a part of it.
+    // An error in the middle of a response would be read as part of it.
     if (pipeline.isAnswering(socket)) socket.destroy();
     else answerUnreadable(error, socket as Socket);
   });
@@ -131,11 +131,11 @@ export async function listen(
           server.closeAllConnections();
           front?.closeAll();
         }, graceMs);
-        // Not http's own close() yet: it takes a connection for idle as soon as its answer is written, also while a
-        // slow client has most of it still to come, and cuts it.
+        // Not http's own close() yet: it takes a connection for idle as soon as its response is written, even if a slow
+        // client has not received most of it, and cuts it off.
         SocketServer.prototype.close.call(server, () => {
           clearTimeout(force);
-          server.close(); // ends its looks at the clock
+          server.close(); // stops its timer, too
           resolve();
         });
         front?.drain(pipeline.isAnswering);
@@ -144,7 +144,7 @@ export async function listen(
   };
 }
 
-/** New connections go to the front, which gives the server relays. */
+/** Sends new connections to the front, which gives relays to the server. */
 function putInFront(
   server: Server,
   { answer, clock }: { answer: Answer; clock: Clock },

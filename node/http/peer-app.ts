@@ -6,7 +6,7 @@
  *   GET  /v1/asset    a response of an assets host, in any of these roles
  *   POST /v1/hot      hot variants of another node
  *
- * Whoever gets here knows the fleet secret. Requests are validated as strictly as those of strangers all the same,
+ * Every caller knows the fleet secret. Its requests are nevertheless validated as strictly as those of strangers,
  * because another node may run another release, or be faulty.
  */
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
@@ -50,7 +50,7 @@ import { fieldNames, ownPrefix, readLog, type Refusal, roles, writeTold } from "
 import { judgeConditions } from "../deliver/conditions.ts";
 
 export interface PeerAppParts {
-  /** Of this process, as its peers call it; for Cache-Status. */
+  /** The name of this process, as its peers know it; for Cache-Status. */
   node: string;
   images: Pick<ImageServer, "serveToPeer" | "sourceToPeer">;
   assets: Pick<AssetServer, "serveToPeer">;
@@ -58,19 +58,21 @@ export interface PeerAppParts {
   replication: Pick<Replication, "take">;
   /** Null while no fleet document is known. */
   fleet: () => Fleet | null;
-  /** The bound on what waits for slow peers. */
+  /** The limit on memory for slow peers. */
   transfers: TransferRules;
   clock: Clock;
   log: Log;
 }
 
 const strict = { additionalProperties: false } as const;
-/** One name has 500 bytes at the most, each of which may be written as three. */
+/** A name has at most 500 bytes, each of which may be written as three. */
 const hotBytesMax = hotKeysMax * 2500;
-/** Sources on their way to other sites. Past this, new questions are refused until some have arrived. */
+/** Sources being sent to other sites. Beyond this, new questions are refused until some have arrived. */
 const sourceBytesMost = 512 * 1024 * 1024;
 
-/** Of the budget for bytes in flight: all peers together, which are bounded by the clients that they ask for. */
+/**
+ * The share of the budget for bytes in flight: all peers together. The clients that they ask for bound their requests.
+ */
 const peersShare = "peers";
 
 const hostText = Type.String({ minLength: 1, maxLength: 253 });
@@ -81,10 +83,10 @@ const namedSource = Type.Object({ host: hostText, name: nameText }, strict);
 const namedHost = Type.Object({ host: hostText }, strict);
 const hotList = Type.Object({ variants: Type.Array(namedVariant, { maxItems: hotKeysMax }) }, strict);
 
-/** What the functions of one application share. */
+/** The state that the functions of an application share. */
 interface State extends PeerAppParts {
   failures: FailureLog;
-  /** On their way to other sites. */
+  /** Bytes being sent to other sites. */
   sourceBytes: number;
 }
 
@@ -201,7 +203,7 @@ function takeHotVariants(app: App, { replication, fleet }: State): void {
   });
 }
 
-/** Waits for the purges that the asker knows. The position from before the work; null when it is behind. */
+/** Waits for the purges that the asker knows. Returns the position before the work; null if this node is behind. */
 async function begin({ peers }: State, request: FastifyRequest): Promise<{ log: FeedPosition | null }> {
   if (!(await peers.caughtUp(readLog(request.headers)))) throw new Refused("behind");
   return { log: peers.position() };
@@ -219,18 +221,18 @@ interface Answered {
   mark: SourceRecord["mark"];
   feedSeq: number;
   outcome: Outcome;
-  /** Cache-Status of those who were asked. */
+  /** Cache-Status of the nodes that were asked. */
   status: string | null;
 }
 
 /**
- * What is told of a record and what else went into the answer. They were judged by the purges in force, so all of it
- * is good for the event that was the last one when the work began, however old it is.
+ * What the answer says about a record, and what else went into it. Both were judged by the purges in force, so they are
+ * valid for the event that was the last one when the work began, however old they are.
  */
 function tell(state: State, began: { log: FeedPosition | null }, about: Answered): Record<string, string> {
   const { node, peers } = state;
   const { feedSeq, ageMs, mark, outcome, status } = about;
-  // A log that was left meanwhile: of which of the two this is nobody can say.
+  // The node has switched to another log meanwhile: it is unknown which of the two this belongs to.
   const isOneLog = began.log !== null && peers.position()?.originId === began.log.originId && feedSeq >= 0;
   return writeTold({
     ageMs,
@@ -244,7 +246,7 @@ function ageOf(record: SourceRecord, clock: Clock): number {
   return clock.wallMs() - record.validatedAtMs;
 }
 
-/** The stored header section as it is; what nodes only tell each other is added. */
+/** The stored header section as it is, with the fields that nodes send only to each other. */
 async function sendAsset(
   state: State,
   exchange: Exchange,
@@ -262,7 +264,7 @@ async function sendAsset(
   if (body.kind !== "stream") fields.push("Age", String(delivery.ageSeconds ?? 0));
   for (const [name, value] of Object.entries(told)) fields.push(name, value);
   if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
-  reply.raw.sendDate = false; // the stored one is what counts
+  reply.raw.sendDate = false; // the stored one counts
   await sendBody(state, exchange, { status: isUnchanged ? 304 : status, fields }, body, hasContent ? wholeBody : null);
 }
 
@@ -315,7 +317,7 @@ function answerError(
     .send(problemOf(error, request.id));
 }
 
-/** The asker shall go elsewhere, for now. */
+/** The asker should go elsewhere for now. */
 class Refused extends Error {
   readonly refusal: Refusal;
   constructor(refusal: Refusal) {
@@ -345,7 +347,7 @@ function isNotModified({ headers }: FastifyRequest, { body, status, etag, lastMo
   return judgeConditions(conditions, selected).verdict === "not-modified";
 }
 
-/** Of an object that an earlier release wrote. */
+/** For an object that an earlier release wrote. */
 function typeOf(headerBlock: Buffer): string {
   const pair = headerPairsOf(headerBlock).find(([name]) => name === "Content-Type");
   return pair?.[1] ?? "application/octet-stream";

@@ -1,6 +1,6 @@
 /**
- * Reads what the requests of other nodes name, for peer-app.ts: roles, hosts, sources, variants, targets. Whatever is
- * not exactly as our own nodes write it is refused. Pure, except contextFor().
+ * Reads the requests of other nodes for peer-app.ts: roles, hosts, sources, variants, targets. Anything that is not
+ * exactly as our own nodes write it is refused. Pure, except contextFor().
  */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "#base/clock.ts";
@@ -34,14 +34,14 @@ export function roleOf<Allowed extends Role>(request: FastifyRequest, allowed: r
   return role;
 }
 
-/** Hashes of the sources that the asker has already. @throws NearcastError BAD_REQUEST */
+/** Hashes of the sources that the asker already has. @throws NearcastError BAD_REQUEST */
 export function knownOf(request: FastifyRequest): readonly string[] {
   const known = readKnown(request.headers);
   if (known === undefined) throw new NearcastError("BAD_REQUEST", `${fieldNames.known} must be a list of hashes`);
   return known;
 }
 
-/** On behalf of the client whose network the asker names; an older release names none, and is asked for itself. */
+/** A context for the client whose network the asker names. An older release names none, and counts as the client. */
 export function contextFor(request: FastifyRequest, reply: FastifyReply, clock: Clock): RequestContext {
   const network = readNetwork(request.headers);
   if (network === undefined)
@@ -50,12 +50,12 @@ export function contextFor(request: FastifyRequest, reply: FastifyReply, clock: 
   return network === null ? context : { ...context, clientNetwork: network };
 }
 
-/** The host with this name. @throws NearcastError UNKNOWN_HOST, also if it is of the other kind */
+/** The host with this name. @throws NearcastError UNKNOWN_HOST, also if the host is of the other kind */
 export function hostOfKind(document: Fleet, name: string, kind: "images"): ImagesHost;
 export function hostOfKind(document: Fleet, name: string, kind: "assets"): AssetsHost;
 export function hostOfKind(document: Fleet, name: string, kind: Host["kind"]): Host {
   const host = hostNamed(document, name);
-  // The asker's document may be newer than ours, or older.
+  // The asker's document may be newer or older than ours.
   if (host?.kind !== kind) throw new NearcastError("UNKNOWN_HOST", `"${name}" is not a host of kind ${kind} here`);
   return host;
 }
@@ -77,12 +77,12 @@ export function readVariant(document: Fleet, named: NamedVariant): WantedVariant
   return { ...readSource(document, named), variant };
 }
 
-/** Null: not for us, such as one of a host that only a newer document has. */
+/** Null: not usable here, for example because only a newer document has the host. */
 export function readKnownVariant(document: Fleet, named: NamedVariant): WantedVariant | null {
   try {
     return readVariant(document, named);
   } catch {
-    return null; // it throws nothing but its refusals
+    return null; // it throws only refusals
   }
 }
 

@@ -1,27 +1,27 @@
 /**
- * Pipelined requests (RFC 9112 §9.3.2) of one connection, one at a time: the next request begins when the response
- * before it has been sent, in another turn of the event loop. So a connection has the memory of one response and the
- * time of one request per turn, however many requests it sends at once.
+ * Serves the pipelined requests (RFC 9112 §9.3.2) of a connection one at a time: the next request begins when the
+ * previous response has been sent, in another turn of the event loop. So a connection takes the memory of one response
+ * and the time of one request per turn, however many requests it sends at once.
  *
  *   arrived ──▶ nothing in progress? begin
  *          └──▶ wait ──▶ begin, in order
  *                └── too many: no more is read from the connection, and the last response closes it
  *
- * No request here has a body that anyone wants, and to read one can cost far more than to send it (a chunk may have one
+ * No request here has a body that is of use, and reading one can cost far more than sending it (a chunk may have one
  * byte). So a request with a body is the last one of its connection, and its body is not read.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 
 /**
- * Past this, the client repeats the rest on a new connection (§9.3.2). The connection must be read until then: one that
- * is not read does not tell that its client has left.
+ * Beyond this, the client repeats the rest on a new connection (§9.3.2). Until then the connection must be read:
+ * otherwise it does not show that its client has left.
  */
 const waitingMax = 99;
 
 export interface Pipeline {
   readonly arrived: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Whether a response is under way on this connection, or will be. */
+  /** Whether this connection has responses in progress or to come. */
   readonly isAnswering: (connection: Duplex) => boolean;
 }
 
@@ -32,9 +32,9 @@ interface Line {
 }
 
 /**
- * @param events.begun called when a request begins, and nothing waits in front of it
- * @param events.idle called each time that a connection has no request any more
- * @param events.unwanted called when nothing that still comes on a connection is wanted: it closes after its responses
+ * @param events.begun called when a request begins without having waited
+ * @param events.idle called each time that a connection has no requests left
+ * @param events.unwanted called when nothing more is wanted from a connection: it closes after its responses
  */
 export function openPipeline(
   application: RequestListener,
@@ -55,7 +55,7 @@ export function openPipeline(
     application(request, response);
   }
 
-  /** Called when a response has been sent, and in the turn after that for the request that waits. */
+  /** Called when a response has been sent, and one turn later for the request that waits. */
   function next(line: Line, socket: IncomingMessage["socket"]): void {
     if (socket.destroyed) line.waiting.length = 0;
     line.isAnswering = line.waiting.length > 0;

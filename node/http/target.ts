@@ -1,11 +1,11 @@
 /**
  * The request target (RFC 9112 §3.2), read raw. Pure.
  *
- * Nothing here decodes what it passes on. For pictures, each segment is decoded by the rules of source names. For
- * assets, the target goes to the origin as the client wrote it, once it is known that it does not lead upwards.
+ * Nothing here decodes what it passes on. For pictures, each segment is decoded by the rules for source names. For
+ * assets, the target goes to the origin as the client wrote it, after a check that it does not lead upwards.
  */
 
-/** Longer targets are 414: the longest honest one (a name of 500 encoded bytes and all parameters) has 2 KB. */
+/** Longer targets get a 414: the longest legitimate one (a name of 500 encoded bytes and all parameters) has 2 KB. */
 export const targetLengthMax = 8192;
 
 export type ParsedTarget =
@@ -32,10 +32,10 @@ export function parseTarget(target: string): ParsedTarget {
   return { outcome: "target", path, query: mark === -1 ? "" : originForm.slice(mark + 1), authority };
 }
 
-/** Most paths are like this, and nothing is wrong with them: plain characters, and no segment begins with a dot. */
+/** Matches most paths, which are valid: plain characters, and no segment begins with a dot. */
 const plainPath = /^(?:\/[\w~-][\w.~-]*)+\/?$/;
 
-/** A path that some server behind could read as a way upwards, or can't read at all. */
+/** Why a path is rejected: a server behind could read it as leading upwards, or can't read it at all. */
 function whyBadPath(path: string): string | null {
   if (plainPath.test(path)) return null;
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return "the path has a percent sign without two hexadecimal digits";
@@ -44,11 +44,11 @@ function whyBadPath(path: string): string | null {
   if (/[\u0000-\u0020\u007f-\uffff"#<>\\^`{|}]/.test(path))
     return "the path has a character that must be percent-encoded";
   for (const segment of path.split("/")) {
-    // Some servers take `;…` off a segment before they look at it.
+    // Some servers remove `;…` from a segment before they look at it.
     const dots = (segment.split(";", 1)[0] ?? "").replaceAll(/%2e/gi, ".");
     if (dots === "." || dots === "..") return "the path has a `.` or `..` segment";
     if (/%(?:2f|5c)/i.test(segment) && /\.\./.test(segment.replaceAll(/%2e/gi, ".")))
-      return "the path has an encoded slash beside dots";
+      return "the path has an encoded slash next to dots";
   }
   return null;
 }

@@ -21,15 +21,15 @@ import { hostOf, parseTarget } from "./target.ts";
 /** What a request wants, once it is understood. */
 export type Order = { kind: "images"; order: ImageOrder } | { kind: "assets"; order: AssetOrder };
 
-/** Orders of each kind that are remembered, and what is short enough to be: some 2 KB each at the most. */
+/** How many orders of each kind are remembered, and how long they may be: at most about 2 KB each. */
 const ordersMax = 10_000;
 const rememberedTargetMax = 1024;
 const rememberedAcceptMax = 256;
 
 /**
- * understand() for requests that come again and again. An order for a picture depends on document, host, target and
- * Accept alone, and is frozen, so that what is derived from it can be remembered too. Of an order for an asset, all but
- * method and fields depends on document, host and target.
+ * understand() for repeated requests. An order for a picture depends only on document, host, target and Accept, and is
+ * frozen, so that values derived from it can be remembered too. An order for an asset, except for its method and
+ * fields, depends only on document, host and target.
  */
 export function rememberOrders(): (document: Fleet, request: Asked) => Order {
   const images = new LRUCache<string, Order>({ max: ordersMax });
@@ -44,7 +44,7 @@ export function rememberOrders(): (document: Fleet, request: Asked) => Order {
     }
     const isShort = target.length <= rememberedTargetMax && accept.length <= rememberedAcceptMax;
     if (!isShort) return understand(document, { method, target, fields: request.fields() });
-    // A line feed is in none of the three.
+    // None of the three contains a line feed.
     const place = `${host}\n${target}`;
     const asset = assets.get(place);
     if (asset !== undefined) return { kind: "assets", order: orderOf(asset, request) };
@@ -75,7 +75,7 @@ function orderOf(asset: Omit<AssetOrder, "method" | "fields">, { method, fields 
   };
 }
 
-/** What of a request decides its order. */
+/** The parts of a request that decide its order. */
 export interface Asked {
   readonly method: "GET" | "HEAD";
   readonly target: string;
@@ -85,14 +85,14 @@ export interface Asked {
   readonly fields: () => AssetOrder["fields"];
 }
 
-/** What Node's server has read. @throws NearcastError BAD_REQUEST for more than one Host */
+/** Those parts, as Node's server has read them. @throws NearcastError BAD_REQUEST for more than one Host */
 export function askedOf({ method, headers, rawHeaders }: IncomingMessage, target: string): Asked {
   let hosts = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? "";
     if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
   }
-  // Node keeps the first of several; others in front of us may have kept the last (RFC 9112 §3.2).
+  // Node keeps the first of several; proxies in front of it may have used the last (RFC 9112 §3.2).
   if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request must have only one Host field");
   const { host, accept } = headers;
   return { method: method === "HEAD" ? "HEAD" : "GET", target, host, accept, fields: () => headers };
@@ -126,10 +126,10 @@ export function understand(
   return { kind: "images", order: { host, name, variant: withinBounds(variant, host), varies } };
 }
 
-/** Hosts that are listed. */
+/** How many hosts are listed. */
 const hostsToldMax = 20;
 
-/** The same for who runs the fleet, and may be told which hosts it serves. @throws NearcastError 4xx */
+/** The same for operators, who may be told which hosts the fleet serves. @throws NearcastError 4xx */
 export function understandForOwner(...[document, request]: Parameters<typeof understand>): Order {
   try {
     return understand(document, request);

@@ -45,7 +45,7 @@ export function declareCaches(metrics: Metrics, parts: ObservedCaches): void {
   );
   counter(
     "nearcast_cache_disk_refused_total",
-    "Objects not stored: too large, too many bytes wait to be written, or the disk is left alone after a failure",
+    "Objects not stored: too large, too many bytes waiting to be written, or the disk not used after a failure",
     () => diskTier.stats().refused,
   );
   counter(
@@ -61,12 +61,12 @@ export function declareCaches(metrics: Metrics, parts: ObservedCaches): void {
   });
   gauge("nearcast_cache_disk_index_bytes", "Memory of the index of the disk tier", () => diskTier.stats().indexBytes);
   gauge("nearcast_cache_disk_open_files", "Files that the disk tier has open", () => diskTier.stats().openFiles);
-  gauge("nearcast_cache_disk_readable", "0 while the disk is not read after a failure, else 1", () =>
+  gauge("nearcast_cache_disk_readable", "0 while a failure keeps the edge from reading the disk, else 1", () =>
     Number(diskTier.stats().canRead),
   );
   gauge(
     "nearcast_cache_disk_writable",
-    "0 while the disk is not written after a failure, or if it is off, else 1",
+    "0 while a failure keeps the edge from writing to the disk, or if the disk cache is off, else 1",
     () => Number(diskTier.stats().canWrite),
   );
 
@@ -113,8 +113,8 @@ function declareRenderQueue(metrics: Metrics, { images }: Pick<ObservedCaches, "
   metrics.observe({
     name: "nearcast_render_refusals_total",
     help:
-      "Renderings refused: too many wait of the client's network (network) or altogether (queue), or the source is " +
-      "in quarantine (quarantine)",
+      "Renderings refused: too many of the client's network wait (network), too many wait in total (queue), or the " +
+      "source is in quarantine (quarantine)",
     kind: "counter",
     labels: ["reason"],
     read: () => {
@@ -141,7 +141,7 @@ function declareRenderQueue(metrics: Metrics, { images }: Pick<ObservedCaches, "
   });
   metrics.observe({
     name: "nearcast_render_sources_quarantined",
-    help: "Sources that are not rendered for a while, because their decoders failed repeatedly",
+    help: "Sources that are not rendered at the moment, because their decoders failed repeatedly",
     kind: "gauge",
     read: () => images.counts().quarantined,
   });

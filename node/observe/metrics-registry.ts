@@ -25,7 +25,7 @@ export interface Metrics {
 
 type DeclareNumber = (name: string, help: string, read: () => number) => void;
 
-/** Declares single numbers. */
+/** Declares metrics without labels. */
 export function withoutLabels({ observe }: Pick<Metrics, "observe">): { gauge: DeclareNumber; counter: DeclareNumber } {
   return {
     gauge(name, help, read) {
@@ -37,7 +37,7 @@ export function withoutLabels({ observe }: Pick<Metrics, "observe">): { gauge: D
   };
 }
 
-/** Each host adds some 20 series. A fleet document has up to 10,000 hosts. */
+/** Each host adds about 20 series. A fleet document has up to 10,000 hosts. */
 const hostLabelsMax = 500;
 
 export function createMetrics(): Metrics {
@@ -107,7 +107,7 @@ export function createMetrics(): Metrics {
   return metrics;
 }
 
-/** Counts of requests of one host: by kind, then by outcome. In nested maps, so that a request hashes no labels. */
+/** Request counts of one host: by kind, then by outcome. Nested maps, so that a request hashes no labels. */
 type Served = Map<string, Map<string, Cell>>;
 
 interface Cell {

@@ -1,6 +1,6 @@
 /**
  * The histogram of request durations. It counts in an array per outcome, because prom-client's own histogram hashes the
- * labels of each request and walks a record of buckets, which costs a hit more than its look-up.
+ * labels of each request and walks a record of buckets, which takes longer than the look-up of a hit.
  */
 import type { Metric } from "prom-client";
 
@@ -9,9 +9,9 @@ const help = "Time from the arrival of the request header until the head of the 
 /** Upper bounds, in s. */
 const bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
 
-/** Of one outcome. */
+/** The durations of one outcome. */
 export interface DurationCounts {
-  /** By bucket; the last one has no bound. */
+  /** Counts by bucket; the last one has no bound. */
   readonly buckets: Float64Array;
   sumSeconds: number;
 }
@@ -28,8 +28,8 @@ export function countDuration(counts: DurationCounts, seconds: number): void {
 }
 
 /**
- * As prom-client's registry reads it. It calls these three members of a metric and no others, while the declared type
- * is the class with its private fields, hence the cast.
+ * The metric, as prom-client's registry reads it. The registry calls only these three members, but the declared type is
+ * the class with its private fields, hence the cast.
  * @param byOutcome read on each scrape
  */
 export function durationMetric(byOutcome: ReadonlyMap<string, DurationCounts>): Metric {

@@ -1,4 +1,4 @@
-/** The metrics of bodies and requests on their way: to clients and peers, and to origins and other nodes. */
+/** The metrics of bodies and requests in progress: to clients and peers, and to origins and other nodes. */
 import type { TransferRules } from "../deliver/transfer.ts";
 import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
@@ -24,13 +24,13 @@ export function declareColdTurns(
 ): void {
   metrics.observe({
     name: "nearcast_cold_waiting",
-    help: "Requests that no cache can answer and that wait for their turn",
+    help: "Requests that no cache can answer, and that are waiting for their turn",
     kind: "gauge",
     read: () => counts().waiting,
   });
   metrics.observe({
     name: "nearcast_cold_refused_total",
-    help: "Requests that got a 503 because too many of them waited, or for too long",
+    help: "Requests that got a 503 because too many of them were waiting, or because they had waited too long",
     kind: "counter",
     read: () => counts().refused,
   });
@@ -42,14 +42,14 @@ export function declareColdTurns(
   });
 }
 
-/** Bodies on their way: to clients and peers, and from the origins of assets hosts. */
+/** Bodies in progress: to clients and peers, and from the origins of assets hosts. */
 export function declareBodies(
   metrics: Metrics,
   { transfers, assets }: Pick<ObservedTraffic, "transfers" | "assets">,
 ): void {
   const { gauge, counter } = withoutLabels(metrics);
   const { budget, counts } = transfers;
-  gauge("nearcast_delivery_in_flight_bytes", "Memory held by responses on their way to clients", () => {
+  gauge("nearcast_delivery_in_flight_bytes", "Memory held by responses that are being sent to clients", () => {
     return budget.counts().heldBytes;
   });
   gauge("nearcast_delivery_waiting", "Responses that wait for memory (delivery.inFlightBytes)", () => {
@@ -60,13 +60,13 @@ export function declareBodies(
   });
   counter(
     "nearcast_delivery_too_slow_total",
-    "Responses cut because their receiver took less than the minimum rate (delivery.bytesPerSecondMin)",
+    "Responses cut off because their receiver took less than the minimum rate (delivery.bytesPerSecondMin)",
     () => counts.tooSlow,
   );
-  counter("nearcast_delivery_no_room_total", "Responses cut because no memory became free for their rest", () => {
+  counter("nearcast_delivery_no_room_total", "Responses cut off because no memory became free in time", () => {
     return counts.noRoom;
   });
-  gauge("nearcast_fills_active", "Bodies on their way from origins of assets hosts into the cache", () => {
+  gauge("nearcast_fills_active", "Bodies being fetched from origins of assets hosts into the cache", () => {
     return assets.fills().running;
   });
   gauge("nearcast_fills_bytes", "Memory held by such bodies, and by slow readers of those that have arrived", () => {
@@ -152,7 +152,7 @@ const brokenness: Readonly<Record<UpstreamStats["breaker"], number>> = {
   open: 1,
 };
 
-/** What other nodes answered, and were refused. */
+/** Responses from other nodes, and refusals of their requests. */
 export function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
   metrics.observe({
     name: "nearcast_peer_answers_total",

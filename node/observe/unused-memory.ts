@@ -1,20 +1,20 @@
 /**
- * Gives memory back to the system that glibc has free but keeps: after a flood, it would keep hundreds of megabytes for
- * good, because pieces that are still in use lie between those that are free.
+ * Returns memory to the system that is free but that glibc keeps. After a flood, it would keep hundreds of megabytes
+ * for good, because pieces that are still in use lie between those that are free.
  *
  *   resident = heap of JavaScript + allocated in C + unused + rest (code, stacks, heaps of threads)
  *
- * What the rest is, nobody can say, but it hardly changes: it is what was left when the unused memory was last given
- * back, or less. Nothing is given back before there is much, since the pages cost time to return and to get again.
+ * The rest can't be measured, but it hardly changes: it is what was left when unused memory was last returned, or less.
+ * Memory is returned only when there is much of it, since returning pages and getting them again costs time.
  */
 import type { CMemory } from "#base/c-memory.ts";
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 
 const mebibyte = 1024 * 1024;
-/** Giving back so much takes some 10 ms. */
+/** Returning this much takes about 10 ms. */
 const unusedBytesMax = 64 * mebibyte;
-/** So often that what is freed meanwhile is given back in less than the quarter of a second that the lease allows. */
+/** Often enough that what is freed meanwhile is returned in less than the quarter of a second that the lease allows. */
 const checkMs = 1000;
 
 export interface UnusedMemoryOptions {
@@ -25,13 +25,13 @@ export interface UnusedMemoryOptions {
   readonly log: Log;
 }
 
-/** Looks once a second. @returns ends it */
+/** Checks once a second. @returns a function that stops this */
 export function returnUnusedMemory({ memory, usage, clock, log }: UnusedMemoryOptions): Cancel {
   const restNow = (): number => {
     const { rss, heapTotal } = usage();
     return rss - heapTotal - memory.allocatedBytes();
   };
-  // What the start has left behind is given back first.
+  // What the start has left behind is returned first.
   let restBytes = 0;
   return clock.every(checkMs, () => {
     const nowBytes = restNow();
@@ -43,6 +43,6 @@ export function returnUnusedMemory({ memory, usage, clock, log }: UnusedMemoryOp
     memory.returnFree();
     const tookMs = clock.monotonicMs() - beganMs;
     restBytes = restNow();
-    log.debug({ bytes: nowBytes - restBytes, tookMs }, "gave unused memory back to the system");
+    log.debug({ bytes: nowBytes - restBytes, tookMs }, "returned unused memory to the system");
   });
 }

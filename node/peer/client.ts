@@ -44,7 +44,7 @@ const requestsMax = 512;
 /** Members with open connections; beyond that, the least recently used one loses its connections. */
 const membersMax = 512;
 const headerBytesMax = 32 * 1024;
-/** A body that makes no progress for this long is cut; a stream of events may be silent for longer (body-watch.ts). */
+/** A body that makes no progress for this long is cut off; an event stream may be silent for longer (body-watch.ts). */
 const bodyIdleMs = 10_000;
 /** Less than the listener's, so that this side closes. */
 const keepAliveMs = 30_000;
@@ -214,7 +214,7 @@ export function openPeerClient(options: {
       if (isClosed) throw refuse(member, "this node is stopping");
       if (keys().length === 0) throw refuse(member, "no fleet secret is known yet");
       const line = lineTo(member);
-      if (isAway(line)) throw refuse(member, "it failed recently and is not asked for a moment");
+      if (isAway(line)) throw refuse(member, "it failed recently and gets no requests for a moment");
       if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are in progress");
       counts.requests += 1;
       try {

@@ -1,13 +1,13 @@
 /**
- * The compiled code of the edge on disk, for its next start: reading it takes about half the CPU time of compiling all
- * files anew, so a node that was killed serves sooner. The processes of a machine share it.
+ * Keeps the compiled code of the edge on disk for its next start: reading it takes about half the CPU time of compiling
+ * all files again, so a node that was killed serves sooner. The processes of a machine share it.
  *
  *   dataDir/compiled/<hash of the folder of the code>/<version of Node>/   written by Node, some 8 MB
  *
- * Each release has a folder of its own, or replaces the files of the one before. What other folders and other versions
- * of Node have left is removed. Node compares an entry with the source that it was made from, so an old one is never
- * used. An entry that somebody else has made would run as the edge: so nobody else may write there. A directory that
- * can't be written costs only the time.
+ * Each release has a folder of its own, or replaces the files of the previous one. Leftovers of other folders and of
+ * other versions of Node are removed. Node compares an entry with the source that it was made from, so an old one is
+ * never used. An entry that somebody else made would run as the edge, so nobody else may write there. A directory that
+ * can't be written costs only time.
  */
 import { createHash } from "node:crypto";
 import { lstat, mkdir, readdir, rm, stat } from "node:fs/promises";
@@ -18,20 +18,22 @@ import type { Log } from "#base/log.ts";
 
 const directoryName = "compiled";
 const writableByOthers = 0o022;
-/** In a directory with this bit, others can't rename or remove what is not theirs. */
+/** In a directory with this bit, users can't rename or remove files of others. */
 const sticky = 0o1000;
 
 /** What loading compiled code needs. */
 export interface CompiledCodeOptions {
   readonly dataDir: string;
-  /** Of this process. NODE_COMPILE_CACHE is added for the threads that start later; decoders don't get it. */
+  /**
+   * The environment of this process. NODE_COMPILE_CACHE is added for threads that start later; decoders don't get it.
+   */
   readonly environment: NodeJS.ProcessEnv;
   readonly log: Log;
 }
 
 /**
  * Loads code through the directory. With NODE_COMPILE_CACHE in the environment, Node uses that one instead.
- * @param load imports what takes long
+ * @param load imports the modules that take long
  */
 export async function withCompiledCode<Loaded>(
   { dataDir, environment, log }: CompiledCodeOptions,
@@ -44,12 +46,13 @@ export async function withCompiledCode<Loaded>(
     environment["NODE_COMPILE_CACHE"] ??= directory;
   } else log.info({ reason }, "compiled code is not kept: each start compiles it again");
   const loaded = await load();
-  // Now: a kill would lose it, and the first time it takes a third of a second, while nobody is served yet.
+  // Flushed now, because a kill would lose it. The first time this takes a third of a second, while nobody is served
+  // yet.
   flushCompileCache();
   return loaded;
 }
 
-/** Makes the directory. @returns the reason why code from there may not run; undefined: it may */
+/** Creates the directory. @returns the reason why code from there may not run; undefined: it may */
 async function whyNotUsed(dataDir: string): Promise<string | undefined> {
   const directory = join(dataDir, directoryName);
   const uid = process.geteuid?.();
@@ -69,11 +72,11 @@ async function whyNotUsed(dataDir: string): Promise<string | undefined> {
   }
 }
 
-/** Removes what was compiled of code in other folders, and by other versions of Node. Call it when all is loaded. */
+/** Removes code compiled from other folders, and by other versions of Node. Call it when everything is loaded. */
 export async function removeOtherCode(dataDir: string, log: Log): Promise<void> {
   const directory = join(dataDir, directoryName);
   const used = getCompileCacheDir();
-  // Somebody else's directory (NODE_COMPILE_CACHE), or none, says nothing about which version's files are needed.
+  // Another directory (NODE_COMPILE_CACHE), or none, does not tell which version's files are needed.
   const own = join(directory, nameOfCode());
   try {
     await removeAllBut(directory, nameOfCode());

@@ -15,9 +15,9 @@ export interface Numbers {
   readonly bytesPerSecond: number;
   /** Pictures that wait for a decoder. */
   readonly rendersWaiting: number;
-  /** The delay of the event loop; of several processes the longest, since delays don't add up. */
+  /** The delay of the event loop; for several processes, the longest, since delays don't add up. */
   readonly loopDelayMs: number;
-  /** Of several processes: any of them answers DNS on the ports that they share. */
+  /** For several processes: any of them answers DNS on the ports that they share. */
   readonly answersDns: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** The header section and body of an origin's response, on their way into an object or through to a client. */
+/** The header section and body of an origin's response, to be stored as an object or passed through to a client. */
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NearcastError } from "#base/errors.ts";
@@ -8,7 +8,7 @@ import { fieldOf, type RequestFields } from "../fetch/asset.ts";
 import { dropBody } from "../fetch/body.ts";
 import { ownPrefix } from "./wire.ts";
 
-/** An answer, from wherever it came; its body is here whole, or still to come. */
+/** An answer from any source; its body is here in full, or still arriving. */
 export interface Arrived {
   statusCode: number;
   headers: RequestFields;
@@ -23,7 +23,7 @@ export function streamOf({ body }: Arrived): Readable {
   return Buffer.isBuffer(body) ? Readable.from([body]) : body;
 }
 
-/** Tags of an object that its origin did not give. */
+/** Tags of an object that do not come from its origin. */
 export const ownTags = 2;
 
 /** What a purge can name: the host, the address without its query, and what the origin calls it. */
@@ -36,8 +36,8 @@ export function tagsOf(host: string, target: string, fields: ReadonlyMap<string,
 }
 
 /**
- * Fields of one connection only (RFC 9110 §7.6.1), those named in Connection, lengths, which are set anew, and what
- * only nodes may say to each other.
+ * Fields of one connection only (RFC 9110 §7.6.1), those named in Connection, lengths, which are set again, and fields
+ * that only nodes may send to each other.
  */
 const hopByHop = new Set([
   "connection",
@@ -62,12 +62,12 @@ export function endToEndPairs(headers: RequestFields): HeaderPairs {
   });
 }
 
-/** An answer that came without Date is as of its arrival, also when it is sent on later (RFC 9110 §6.6.1). */
+/** An answer without Date gets the time of its arrival, even if it is forwarded later (RFC 9110 §6.6.1). */
 export function withDate(headers: RequestFields, receivedAtMs: number): RequestFields {
   return headers["date"] === undefined ? { ...headers, date: new Date(receivedAtMs).toUTCString() } : headers;
 }
 
-/** Whether a 304 speaks of the version that was asked about; one for another may not freshen it (RFC 9111 §4.3.4). */
+/** Whether a 304 is about the requested version; one for another version may not freshen it (RFC 9111 §4.3.4). */
 export function isAbout(etag: string | null, unchanged: Pick<Arrived, "headers">): boolean {
   const theirs = fieldOf(unchanged.headers, "etag");
   return etag === null || theirs === undefined || theirs.replace(/^W\//, "") === etag.replace(/^W\//, "");
@@ -105,8 +105,8 @@ export function lengthOf(answer: Omit<Arrived, "body">): number | null {
 }
 
 /**
- * The whole body, or, past the bound, a stream of what was read and what is still to come.
- * @param most `timeoutMs`: the silence at which whoever fetched this cuts it
+ * The whole body, or, beyond the bound, a stream of what was read and what is still to come.
+ * @param most `timeoutMs`: the silence after which the fetcher cuts it off
  * @throws NearcastError ORIGIN_TIMEOUT, ORIGIN_BAD_ANSWER
  */
 export async function collect(
@@ -137,7 +137,7 @@ export async function collect(
     length += next.value.length;
     if (length > bytesMax) {
       const body = Readable.from(rest(chunks, iterator));
-      // A generator that nobody read from runs no `finally`, so the connection is let go from outside.
+      // A generator that nobody has read from does not run its `finally`, so the connection is released from outside.
       arriving.on("error", () => undefined); // undici's, of a body destroyed unread
       body.once("close", () => {
         arriving.destroy();

@@ -1,4 +1,4 @@
-/** What an assets host delivers: a stored response, one that was fetched, one that passes through, a failure. Pure. */
+/** What an assets host delivers: a stored response, a fetched one, one that passes through, or a failure. Pure. */
 import type { Body } from "#base/body.ts";
 import { NearcastError } from "#base/errors.ts";
 import { judgeUse } from "../cache/freshness.ts";
@@ -10,9 +10,9 @@ import { notesOf } from "./asset-key.ts";
 import type { Because, Found } from "./machine.ts";
 import { ofAnotherLog } from "./wire.ts";
 
-/** A delivery with what another node has to know of it. */
+/** A delivery, with what another node has to know about it. */
 export interface AssetDelivery extends Delivery {
-  /** The event of the feed that it is good for. */
+  /** The event of the feed that it is valid for. */
   readonly feedSeq: number;
   readonly isSoftPurged: boolean;
 }
@@ -58,7 +58,7 @@ export function fetchedDelivery(
     : { body: { kind: "ranges", open: fetched.open } as Body, lengthBytes: fetched.fill.lengthBytes };
   return delivery(head, body, {
     outcome,
-    // An origin that is itself a cache may have given a response that is old already.
+    // An origin that is itself a cache may have sent a response that is already old.
     ageSeconds: ageSeconds === 0 ? null : ageSeconds,
     isSoftPurged: mark !== null,
     timings: of === null ? { fetchMs: tookMs } : { peerMs: tookMs },
@@ -66,7 +66,7 @@ export function fetchedDelivery(
   });
 }
 
-/** What nobody may keep: it is good for no event of the feed. */
+/** A delivery that nobody may keep: it is valid for no event of the feed. */
 function unkept(
   { status, pairs, statusBefore }: { status: number; pairs: HeaderPairs; statusBefore: string | null },
   { reason, isCollapsed }: { reason: string; isCollapsed: boolean },
@@ -96,14 +96,14 @@ export function passedDelivery(fetched: Extract<Fetched, { outcome: "passed" }>,
   };
 }
 
-/** @throws NearcastError ORIGIN_BAD_ANSWER, for who waited for a failure whose words are not for everyone */
+/** @throws NearcastError ORIGIN_BAD_ANSWER for a client that waited for a failure that is not for everyone */
 export function failedDelivery(
   fetched: Extract<Fetched, { outcome: "failed" }>,
   isCollapsed: boolean,
   timings: Timings,
 ): AssetDelivery {
   if (isCollapsed && !fetched.isShareable)
-    throw new NearcastError("ORIGIN_BAD_ANSWER", `the origin answered status ${fetched.status}`);
+    throw new NearcastError("ORIGIN_BAD_ANSWER", `the origin answered with status ${fetched.status}`);
   const { body } = fetched;
   return {
     ...unkept(fetched, { reason: "status", isCollapsed }, timings),

@@ -1,9 +1,9 @@
 /**
- * The 4xx and 5xx responses of origins, kept for a moment (`limits.originFailureMs`): all who ask meanwhile get the
+ * The 4xx and 5xx responses of origins, kept for a moment (`limits.originFailureMs`): all requests meanwhile get the
  * same response, so an origin in trouble gets one request per second and URL. Used by asset-fetch.ts.
  *
- * The fields of a request may have provoked a 4xx, such as a field that is too large. So a 4xx is only for requests
- * with the same fields. A 5xx is for all.
+ * The fields of a request may have provoked a 4xx, for example because one is too large. So a 4xx is only for requests
+ * with the same fields. A 5xx is for all requests.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";
@@ -25,21 +25,21 @@ export interface AssetFailures {
   /** @param fields of the request that met it */
   readonly keep: (key: string, fields: RequestFields, failure: AssetFailure) => void;
   readonly find: (key: string, fields: RequestFields) => AssetFailure | undefined;
-  /** An origin that was mended shall be asked as if for the first time. */
+  /** An origin that works again is to be asked as if for the first time. */
   readonly clear: () => void;
 }
 
 interface Kept {
   readonly untilMs: number;
-  /** The fields of the one who met it, when they may have provoked it; null: it is everyone's. */
+  /** The fields of the request that met it, if they may have provoked it; null: it is for everyone. */
   readonly fieldsKey: string | null;
   readonly failure: AssetFailure;
 }
 
-/** A body that is larger is for its leader alone, and not kept. */
+/** A larger body is for its leader alone, and is not kept. */
 export const failureBytesMax = 64 * 1024;
 const failuresBytesMax = 16 * 1024 * 1024;
-/** Of an entry without its body. */
+/** The size of an entry without its body. */
 const entryBytes = 1024;
 
 /** @param lifetimeMs how long a failure is kept, as configured now */

@@ -1,12 +1,12 @@
 /**
- * Fetches for an assets host: one per key, however many ask.
+ * Fetches for an assets host: one per key, however many requests wait for it.
  *
  *   ask ──▶ running? join ──▶ head ──▶ may be stored: everyone reads the same fill              (fetched)
  *                               │      304: the stored body gets a new head                     (renewed)
  *                               │      a failure: for all who wait, and kept for a moment       (failed)
  *                               └──▶   can't be stored: only its leader reads it                (passed)
  *
- * A flight ends with the head. Its key stays taken until the fill is stored, so a later request joins the fill instead
+ * A flight ends with the head. Its key stays in use until the fill is stored, so a later request joins the fill instead
  * of asking again. A flight that nobody waits for any more is aborted, and its connection is freed.
  */
 import { LRUCache } from "lru-cache";
@@ -48,7 +48,7 @@ import {
 import type { RequestContext } from "./request-context.ts";
 
 export type Fetched =
-  /** Its body is on its way; readers join the fill. */
+  /** Its body is arriving; readers join the fill. */
   | {
       readonly outcome: "fetched";
       readonly head: AssetHead;
@@ -82,7 +82,7 @@ export interface Question {
   readonly order: AssetOrder;
   readonly asker: Asker;
   readonly context: RequestContext;
-  /** The key by which the URL is looked up now. */
+  /** The key under which the URL is looked up now. */
   readonly key: string;
   /** The fields that select among the URL's stored responses. */
   readonly varyFields: readonly string[];
@@ -92,55 +92,55 @@ export interface Question {
 
 export interface AssetFetches {
   /**
-   * Joins the fetch for a key, or begins it.
+   * Joins the fetch for a key, or begins one.
    * @throws NearcastError ORIGIN_*, in the result
    */
   readonly join: (
     question: Question,
     wanted: "while-the-client-waits" | "to-the-end",
   ) => { result: Promise<Fetched>; isCollapsed: boolean };
-  /** Whether one who joins now gets the result of a fetch that runs, or that failed a moment ago. */
+  /** Whether a request that joins now gets the result of a running fetch, or of one that failed a moment ago. */
   readonly isUnderWay: (question: Question) => boolean;
   /**
-   * Begins a fetch whose response is here already; nothing happens when one is running.
-   * @returns whether it was taken, as join() would give it
+   * Begins a fetch whose response has already arrived; nothing happens if a fetch is running.
+   * @returns the result as join() would return it, if the response was adopted
    */
   readonly adopt: (question: Question, come: Come) => Promise<Fetched> | undefined;
-  /** How much of the body of a running fetch is here; undefined: none is running, or its head has not arrived. */
+  /** How much of a running fetch's body has arrived; undefined: none is running, or its head has not arrived. */
   readonly coming: (question: Question) => { arrivedBytes: number; lengthBytes: number | null } | undefined;
   /**
-   * As adopt(), for a response of a key that is known as uncacheable: nothing happens unless this one can be stored.
-   * Then the key is no longer known as uncacheable, so of many responses that come at once, one is taken.
+   * Like adopt(), for a key that is known as uncacheable: nothing happens unless this response can be stored. Then the
+   * key is no longer known as uncacheable, so of many responses that arrive at once, one is adopted.
    */
   readonly adoptStorable: (question: Question, come: Come) => Promise<Fetched> | undefined;
-  /** Why this key was not for the cache when it was last fetched; undefined: it may be. */
+  /** Why this key was uncacheable when it was last fetched; undefined: it may be cacheable. */
   readonly uncacheable: (key: string) => string | undefined;
-  /** A body that is not fetched for HEAD: it was found to be large a while ago. */
+  /** Whether HEAD must not fetch this body, because it was found to be large a while ago. */
   readonly isTooLargeForHead: (key: string) => boolean;
   /** The fills of its fetches. */
   readonly fills: () => FillCounts;
   /**
-   * A purge is in force: nobody joins a running fetch any more that may be of before it. That is known of a response
-   * whose head is here, unless all is dropped.
+   * A purge is in force. Nobody joins a running fetch any more that may date from before it. Once the head has arrived,
+   * its tags tell, unless everything is dropped.
    */
   readonly purge: (isAll: boolean) => void;
 }
 
-/** A response that is here already. */
+/** A response that has already arrived. */
 export interface Come {
   readonly arrived: Arrived;
   readonly way: Way;
-  /** How often all was purged before it was asked for (cache/tiers.ts, clears()). */
+  /** How often everything had been purged when it was requested (cache/tiers.ts, clears()). */
   readonly clearsBefore: number;
 }
 
 interface Flight {
   readonly result: Promise<Fetched>;
   readonly abort: AbortController;
-  /** Of the monotonic clock: what the object costs to fetch again is told to the memory tier. */
+  /** On the monotonic clock: the memory tier is told how long it takes to fetch the object again. */
   readonly startedMs: number;
   waiters: number;
-  /** Whoever began it has left: nobody reads a body that is for its leader alone. */
+  /** The leader has left: nobody reads a body that is for the leader alone. */
   isLeaderless: boolean;
   /** Its head has arrived, or it failed. */
   isLanded: boolean;
@@ -163,7 +163,7 @@ interface State extends Env, Stores {
   readonly running: Map<string, Flight>;
   readonly fills: AssetFills;
   readonly failures: AssetFailures;
-  /** Bodies that HEAD was asked for, and that are too large to be fetched for it. */
+  /** Bodies that are too large to be fetched for a HEAD request. */
   readonly large: LRUCache<string, true>;
 }
 
@@ -200,7 +200,7 @@ export function createAssetFetches(env: Env): AssetFetches {
     fills: state.fills.counts,
     purge(isAll) {
       for (const [key, flight] of state.running) {
-        // Which tags a response will have is not known before it is here, so who asks from now on begins anew.
+        // The tags of a response are not known before it arrives, so requests from now on begin a fetch of their own.
         const { landed } = flight;
         if (!isAll && landed !== undefined && state.tiers.isStorable(landed.head.facts)) continue;
         flight.isOvertaken = true;
@@ -218,7 +218,7 @@ function join(state: State, question: Question, signal: AbortSignal | undefined)
   const key = flightKey(state, question);
   const running = state.running.get(key);
   const isCollapsed = running !== undefined && mayJoin(state, running);
-  // Its client has left, and nothing was asked yet.
+  // Its client has left before anything was requested.
   if (!isCollapsed && signal?.aborted === true) return { result: Promise.reject<Fetched>(clientGone()), isCollapsed };
   const flight = isCollapsed ? running : begin(state, key, question);
   return { result: waitFor(flight, signal, !isCollapsed), isCollapsed };
@@ -238,24 +238,24 @@ function uncacheable({ uncacheableUntil, clock }: State, key: string): string | 
 function isStorableNow(state: State, { order }: Question, { arrived, way }: Come, known: string): boolean {
   if (isFailure(arrived.statusCode)) return false;
   const lengthBytes = lengthOf(arrived);
-  // Of unknown length, it would turn out to be too large again once much of it is on disk.
+  // If the length is unknown, the body would turn out to be too large again once much of it is on disk.
   if (lengthBytes === null ? known === "too-large" : lengthBytes > state.fleet().limits.objectBytesMax) return false;
   const nowMs = state.clock.wallMs();
   return meaningOf(order, arrived, { requestedAtMs: nowMs, receivedAtMs: nowMs }, null, way).outcome === "store";
 }
 
-/** Apart by where they begin: two nodes that take each other for the owner would wait for each other. */
+/** Kept apart by where they begin: two nodes that each take the other for the owner would wait for each other. */
 function flightKey({ ways }: State, { order, asker, key }: Question): string {
   return `${ways.startOf(order, asker)} ${key}`;
 }
 
-/** A body may be on its way for longer than it is fresh; a fetch that everyone has left is about to fail. */
+/** A body may arrive for longer than it is fresh, and a fetch that everyone has left is about to fail. */
 function mayJoin({ clock }: State, { landed, abort }: Flight): boolean {
   if (abort.signal.aborted) return false;
   return landed === undefined || judgeUse(notesOf(landed.head).freshness, clock.wallMs()).state === "fresh";
 }
 
-/** @param come the response, when it is here already */
+/** @param come the response, if it has already arrived */
 function begin(state: State, key: string, question: Question, come?: Come): Flight {
   const abort = new AbortController();
   const { promise, resolve, reject } = Promise.withResolvers<Fetched>();
@@ -293,7 +293,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
   return flight;
 }
 
-/** The flight's result for one who waits; whoever leaves last aborts the fetch. */
+/** The flight's result for one waiter. The last waiter to leave aborts the fetch. */
 async function waitFor(flight: Flight, signal: AbortSignal | undefined, isLeader: boolean): Promise<Fetched> {
   if (signal === undefined) {
     flight.waiters += 1; // and never leaves
@@ -363,7 +363,7 @@ async function fetchOnce(
     notForTheCache(state, question, flight, "too-large");
     return passed(arrived, way, { reason: "too-large", pairs: endToEndPairs(arrived.headers) }, undefined);
   }
-  // For HEAD alone, a large body is not fetched; who has joined meanwhile asks for it.
+  // A large body is not fetched for HEAD alone; requests that have joined meanwhile ask for it themselves.
   const isForHeadAlone = order.method === "HEAD" && before === undefined && flight.waiters <= 1;
   if (isForHeadAlone && (lengthOf(arrived) ?? 0) > smallBytesMax) {
     state.large.set(question.key, true);
@@ -378,25 +378,26 @@ async function fetchOnce(
     isReplaceable,
     network: context.clientNetwork,
     signal: context.signal,
-    // A fill goes on for its readers, whoever of them began it.
+    // A fill continues for its readers, whichever of them began it.
     fetchPart: async (fields, signal) => (await ways.fetchPart(order, fields, { ...context, signal })).arrived,
   });
   return { outcome: "fetched", head, fill, open, isStorable: hasRoom && mayStore(state, way, clearsBefore, head), way };
 }
 
 /**
- * What is stale may be used instead of a failure or of nonsense, so those are raised. Where nothing can be used
- * instead, the origin's own words on its failure go through. @throws NearcastError ORIGIN_BAD_ANSWER
+ * If a stale response can be used instead, failures and invalid responses are thrown. Otherwise the origin's own error
+ * response passes through.
+ * @throws NearcastError ORIGIN_BAD_ANSWER
  */
 function refuseNonsense(order: AssetOrder, before: Stored | undefined, arrived: Arrived, isReplaceable: boolean): void {
   const { statusCode } = arrived;
   const isNonsense = statusCode === 304 && before === undefined;
   if (!isNonsense && !(statusCode >= 500 && isReplaceable)) return;
   drop(arrived);
-  throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.host.origin} answered status ${statusCode}`);
+  throw new NearcastError("ORIGIN_BAD_ANSWER", `${order.host.origin} answered with status ${statusCode}`);
 }
 
-/** @param unchanged the stored response that a 304 was about: its body is sent */
+/** @param unchanged the stored response that a 304 refers to: its body is sent */
 function passed(
   arrived: Arrived,
   { status: statusBefore }: Way,
@@ -412,8 +413,8 @@ function passed(
 }
 
 /**
- * A revalidation has no fields of the client but those that select the response, so that no client can provoke a
- * response that takes the place of a stored one.
+ * A revalidation has none of the client's fields except those that select the response, so that no client can provoke a
+ * response that replaces a stored one.
  */
 function neutral({ order, varyFields }: Question): AssetOrder {
   const kept = new Set(["accept-encoding", "cdn-loop", ...varyFields]);

@@ -22,13 +22,13 @@ export interface AssetFill {
   readonly fill: Fill<BodyWriter>;
   /** A reader of the fill, or of a fetch of its own once it has fallen behind. */
   readonly open: (start: number, end: number | null) => BodyReader;
-  /** There is a disk that takes it, or memory for all of it. */
+  /** There is a disk that accepts it, or memory for all of it. */
   readonly hasRoom: boolean;
 }
 
 export interface AssetFills {
   /**
-   * @throws NearcastError ORIGIN_BUSY: no room; or the failure of a body that takes the place of a usable one and fails
+   * @throws NearcastError ORIGIN_BUSY: no room; or the failure of a body that would replace a usable one and fails
    *   before it is trusted
    */
   readonly begin: (body: Beginning) => Promise<AssetFill>;
@@ -43,29 +43,29 @@ interface Beginning {
   readonly bytesMax: number;
   /** It may go to disk. */
   readonly isForDisk: boolean;
-  /** There is a stored response that can be used instead, should this one fail. */
+  /** There is a stored response that can be used instead if this one fails. */
   readonly isReplaceable: boolean;
-  /** For whom it was begun: whose share of the memory for fills it is. */
+  /** The client network that it was begun for, whose share of the memory for fills it uses. */
   readonly network: string;
-  /** Of those who wait for the response. */
+  /** Aborted when nobody waits for the response any more. */
   readonly signal: AbortSignal;
-  /** Asks the origin for a part of the same body. */
+  /** Requests a part of the same body from the origin. */
   readonly fetchPart: (fields: Record<string, string>, signal: AbortSignal) => Promise<Arrived>;
 }
 
 interface State {
   readonly tiers: Tiers;
   readonly clock: Clock;
-  /** Of the chunks that come from origins. */
+  /** Turns for chunks that arrive from origins. */
   readonly turns: Turns;
   readonly rooms: FillRooms;
 }
 
-/** How long a fill without readers goes on at its start: the client may have left just now, and may come back. */
+/** How long a fill without readers continues at its start: the client may have just left, and may come back. */
 const graceMs = 1000;
 /** How much of a response must arrive before it replaces a stored one that can still be used. */
 const trustedBytes = 256 * 1024;
-/** A body that nobody waits for is fetched to its end when no more than this is missing. */
+/** A body that nobody waits for is fetched to its end if no more than this is missing. */
 const abandonedBytesMax = 1024 * 1024;
 
 export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
@@ -119,7 +119,7 @@ async function roomFor(
   }
 }
 
-/** The rest of a body that was stored meanwhile. */
+/** The rest of a body that has been stored meanwhile. */
 async function storedFrom({ tiers }: State, { head }: Beginning, offset: number): Promise<FillSource | undefined> {
   const stored = await tiers.find(head.key, false);
   const { etag } = notesOf(head);
@@ -130,8 +130,8 @@ async function storedFrom({ tiers }: State, { head }: Beginning, offset: number)
 }
 
 /**
- * A response that takes the place of a usable one is delivered once its beginning is here, or all of it: until then, a
- * failure is answered with what is stored. @throws the failure of the fill
+ * A response that replaces a usable one is delivered once its beginning, or all of it, has arrived. If it fails before
+ * that, the client gets the stored response. @throws the failure of the fill
  */
 async function untilTrusted(fill: Fill): Promise<void> {
   await fill.untilArrived(trustedBytes);
@@ -140,8 +140,8 @@ async function untilTrusted(fill: Fill): Promise<void> {
 }
 
 /**
- * The rest of a body: straight from the origin, if it has the same bytes still (RFC 9110 §13.1.5). Undefined: it can't
- * be had.
+ * The rest of a body, straight from the origin, if it still has the same bytes (RFC 9110 §13.1.5). Undefined: it is not
+ * available.
  */
 async function restOf(
   state: State,
@@ -158,7 +158,9 @@ async function restOf(
   return undefined;
 }
 
-/** As restOf(); of an origin without ranges, all of it without its beginning: here no source has failed. */
+/**
+ * Like restOf(). From an origin without ranges: the whole body without its beginning, since no source has failed here.
+ */
 async function restOrAll(
   state: State,
   body: Beginning,
@@ -191,7 +193,7 @@ function isRest({ statusCode, headers }: Arrived, offset: number): boolean {
   return statusCode === 206 && isFromOffsetToEnd(headers, offset);
 }
 
-/** A server may send less than was asked for (RFC 9110 §15.3.7); a part without its end would pass for the whole. */
+/** A server may send less than requested (RFC 9110 §15.3.7); a part without its end would be mistaken for the whole. */
 function isFromOffsetToEnd(headers: RequestFields, offset: number): boolean {
   const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(fieldOf(headers, "content-range") ?? "");
   return match !== null && Number(match[1]) === offset && Number(match[2]) + 1 === Number(match[3]);

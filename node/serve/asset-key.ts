@@ -5,14 +5,14 @@ import type { Freshness } from "../cache/freshness.ts";
 import { codingsOf, fieldOf, forwardedFields, type RequestFields } from "../fetch/asset.ts";
 import type { AssetOrder } from "./order.ts";
 
-/** What a stored response must tell about itself again. (An interface would not fit a record of unknown values.) */
+/** What a stored response needs to know about itself. (An interface would not fit a record of unknown values.) */
 export type Notes = {
   freshness: Freshness;
   etag: string | null;
   lastModified: string | null;
 };
 
-/** Our own words, proven by the checksum of the head when they come from disk. */
+/** Written by this program; the checksum of the head proves it when they come from disk. */
 export function notesOf({ facts }: { facts: ObjectFacts }): Notes {
   return facts.notes as Notes;
 }
@@ -23,8 +23,8 @@ export function primaryKeyOf(host: Pick<AssetOrder["host"], "name">, target: str
 }
 
 /**
- * The key among an URL's variants: the selecting fields as the origin saw them (RFC 9111 §4.1). It sees none but those
- * of the allow-list, so the others select nothing, whatever clients write there.
+ * The key among a URL's variants: the selecting fields as the origin saw them (RFC 9111 §4.1). The origin sees only
+ * those on the allow-list, so other fields select nothing, whatever clients write there.
  */
 export function keyAmong(primaryKey: string, varyFields: readonly string[], fields: RequestFields): string {
   if (varyFields.length === 0) return primaryKey;
@@ -36,12 +36,12 @@ export function keyAmong(primaryKey: string, varyFields: readonly string[], fiel
   return keyOf("asset-variant", primaryKey, ...values);
 }
 
-/** All that a client's fields can change in the origin's response. */
+/** Everything in a client's fields that can change the origin's response. */
 export function fieldsKey(fields: RequestFields): string {
   return keyAmong("fields", forwardedFields, fields);
 }
 
-/** Validators of a stored response, both where there are both (RFC 9111 §4.3.1). */
+/** Validators of a stored response; both if it has both (RFC 9111 §4.3.1). */
 export function conditionsOf(stored: { facts: ObjectFacts }): Record<string, string> {
   const { etag, lastModified } = notesOf(stored);
   return {

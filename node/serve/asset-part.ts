@@ -1,6 +1,6 @@
 /**
- * Ranges of an asset that is not stored. A player that seeks in a large film wants a few bytes now. To fetch the whole
- * film for them would take long and cost the origin much.
+ * Ranges of an asset that is not stored. A player that seeks in a large film wants a few bytes now. Fetching the whole
+ * film for them would take a long time and cost the origin much.
  *
  *   range ──▶ a running fetch has the bytes, or nearly? ──▶ read them there
  *        └──▶ request the range from the origin
@@ -11,7 +11,7 @@
 import { LRUCache } from "lru-cache";
 import type { AssetOrder } from "./order.ts";
 
-/** Where in a body a request wants to begin, for one that names a single range (RFC 9110 §14.1.2). */
+/** Where in the body a request wants to begin, if it names a single range (RFC 9110 §14.1.2). */
 export function rangeStart({ method, fields }: AssetOrder, lengthBytes: number | null): number | undefined {
   const { range } = fields;
   if (method !== "GET" || typeof range !== "string" || range.length > rangeLengthMax) return undefined;
@@ -33,26 +33,28 @@ export function rangeFieldsOf({ fields }: AssetOrder): Record<string, string> {
   };
 }
 
-/** The length of the whole body, as a 206 tells it; null: it does not. */
+/** The length of the whole body according to a 206; null: it does not say. */
 export function wholeLengthOf(contentRange: string | undefined): number | null {
   const [, length] = /^bytes \d{1,15}-\d{1,15}\/(\d{1,15})$/.exec(contentRange ?? "") ?? [];
   return length === undefined ? null : Number(length);
 }
 
-/** How far a range may be ahead of a running fetch and still wait for it. */
+/** How far ahead of a running fetch a range may begin and still wait for it. */
 export const soonBytes = 1024 * 1024;
-/** A body up to this size is fetched whole in the background of its first range, and for HEAD. */
+/** A body of up to this size is fetched whole in the background after its first range, and for HEAD. */
 export const smallBytesMax = 8 * 1024 * 1024;
 
-/** Ranges of one URL, until it is worth while to fetch the whole. */
+/** Counts the ranges of a URL, until it is worthwhile to fetch the whole body. */
 export interface RangeCounts {
   /** Counts one more; true: the whole is to be fetched. */
   readonly isWholeWorthwhile: (key: string) => boolean;
-  /** The whole is too large to be stored: it is not to be fetched, however many ranges come. */
+  /** The whole body is too large to be stored: it is not to be fetched, however many ranges are requested. */
   readonly neverWhole: (key: string) => void;
 }
 
-/** The whole body is fetched with this range of a URL, if no two are further apart; and how many URLs are counted. */
+/**
+ * With which range of a URL the whole body is fetched, how far apart two ranges may be, and how many URLs are counted.
+ */
 const wholeAfterRanges = 4;
 const countedMs = 60_000;
 const countedMax = 10_000;

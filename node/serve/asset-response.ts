@@ -49,7 +49,7 @@ export function meaningOf(
       cacheControl: fields.get("cache-control"),
       cdnCacheControl: fields.get("cdn-cache-control"),
       expires: fields.get("expires"),
-      // The origin's own: what stands in the pairs may be our stamp, or an Age from before the 304.
+      // The origin's own fields: those in the pairs may be our stamp, or an Age from before the 304.
       date: fieldOf(answer.headers, "date"),
       age: fieldOf(answer.headers, "age"),
       vary: fields.get("vary"),
@@ -62,7 +62,7 @@ export function meaningOf(
   const tags = tagsOf(canonicalName(order.host.name), order.target, fields);
   const isTooMany = tags.length - ownTags > tagsMax;
   if (isTooMany && before === null) return { outcome: "pass", reason: "too-many-tags", pairs };
-  // An encoded body is for those who accept the coding, also where the origin forgets to say so.
+  // An encoded body is only for clients that accept the coding, even if the origin forgets to say so.
   const isEncoded = fields.has("content-encoding") && !judged.varyFields.includes("accept-encoding");
   const varyFields = isEncoded ? [...judged.varyFields, "accept-encoding"].toSorted() : judged.varyFields;
   const told: HeaderPairs = isEncoded ? [...pairs, ["Vary", "Accept-Encoding"]] : pairs; // RFC 9110 §12.5.5
@@ -91,14 +91,14 @@ export function isFailure(status: number): boolean {
 }
 
 /**
- * Statuses that a client's own fields can provoke, or that pass by themselves (RFC 9110 §15.5, RFC 6585, RFC 8470):
- * they never take the place of a stored response. 404, 405, 410 and 414 say what the URL means, and are stored.
+ * Statuses that a client's own fields can provoke, or that are temporary (RFC 9110 §15.5, RFC 6585, RFC 8470): they
+ * never replace a stored response. 404, 405, 410 and 414 say what the URL means, and are stored.
  */
 const failureStatuses = new Set([
   400, 401, 402, 403, 406, 407, 408, 409, 411, 412, 413, 415, 417, 421, 422, 425, 426, 428, 429, 431, 451,
 ]);
 
-/** Whether a failure says that the URL's response is not for anyone any more: what is stored of it goes. */
+/** Whether a failure means that the URL's response is not for anyone any more: then stored responses are removed. */
 export function isWithdrawal(status: number): boolean {
   return withdrawals.has(status);
 }

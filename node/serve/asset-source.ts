@@ -9,7 +9,7 @@ import { dropStream } from "../fetch/body.ts";
 const pieceBytesMax = 65_536;
 
 /**
- * @param timeoutMs the silence at which whoever fetched this body cuts it; for the words of the error
+ * @param timeoutMs the silence after which the fetcher cuts off the body; for the text of the error
  * @param turns shared by all fills, by the network that each is for: fast origins leave the event loop to others
  */
 export function sourceOf(body: Buffer | Readable, timeoutMs: number, turns: Turns, share: string): FillSource {
@@ -33,8 +33,8 @@ export function sourceOf(body: Buffer | Readable, timeoutMs: number, turns: Turn
 }
 
 /**
- * The same body without its first `bytes`, of a body that was cut there. One that has no more than those is no rest of
- * it, and fails: its end would be taken for the end of the whole.
+ * The same body without its first `bytes`, to continue a body that was cut off there. A body with no more than those
+ * fails, because its end would be taken for the end of the whole.
  */
 export function skipping(source: FillSource, bytes: number): FillSource {
   let left = bytes;

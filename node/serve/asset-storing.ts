@@ -36,7 +36,7 @@ interface Fetch {
 /** How long a key stays known as uncacheable. */
 export const uncacheableMs = 60_000;
 
-/** Stores a fill at its end; who looks the key up meanwhile joins the fill. Never rejects. */
+/** Stores a fill at its end; requests for the key meanwhile join the fill. Never rejects. */
 export async function storeWhole(
   stores: Stores,
   asked: Asked,
@@ -57,7 +57,7 @@ export async function storeWhole(
   const put = way.keep === "all" ? stores.tiers.store : stores.tiers.storeInMemory;
   if (ended.bytes !== null) put({ key, facts, headerBlock, body: ended.bytes });
   else if (ended.place !== null) await ended.place.commit(facts, headerBlock);
-  // No tier has room for it; what it replaces is no longer true.
+  // No tier has room for it, and what it replaces is no longer valid.
   else removeStored(stores, asked.before, fetch);
 }
 
@@ -65,7 +65,9 @@ export function mayStore({ tiers }: Stores, way: Way, clearsBefore: number, { fa
   return way.keep !== "none" && tiers.clears() === clearsBefore && tiers.isStorable(facts);
 }
 
-/** A new head for what is stored. Under another key, such as after a change of Vary, the body stays where it was. */
+/**
+ * Gives the stored object a new head. Under another key, for example after a change of Vary, the body stays in place.
+ */
 export async function renew(stores: Stores, asked: Asked, way: Way, head: AssetHead, before: Stored): Promise<boolean> {
   if (head.key !== before.key) return false;
   storeMarker(stores, asked, way, head);
@@ -73,7 +75,7 @@ export async function renew(stores: Stores, asked: Asked, way: Way, head: AssetH
   return isStored;
 }
 
-/** Which fields select among the URL's responses is found under the URL's own key. */
+/** The fields that select among the URL's responses are stored under the URL's own key. */
 function storeMarker(stores: Stores, { order }: Asked, way: Way, head: AssetHead): void {
   if (head.varyFields.length === 0) return;
   const put = way.keep === "all" ? stores.tiers.store : stores.tiers.storeInMemory;
@@ -81,7 +83,7 @@ function storeMarker(stores: Stores, { order }: Asked, way: Way, head: AssetHead
   put({ key: order.primaryKey, facts, headerBlock: Buffer.alloc(0), body: Buffer.alloc(0) });
 }
 
-/** The origin has spoken: what it said before is no longer true, and may not be stored anew (RFC 9111 §4.3.3). */
+/** The origin has answered: its earlier response is no longer valid, and must not be stored again (RFC 9111 §4.3.3). */
 export function notForTheCache(stores: Stores, { key, before }: Asked, fetch: Fetch, reason: string): void {
   stores.uncacheableUntil.set(key, { untilMs: stores.clock.monotonicMs() + uncacheableMs, reason });
   removeStored(stores, before, fetch);

@@ -4,8 +4,8 @@
  *   owner of the URL in the site ──▶ a site with room, when this one is full ──▶ shield ──▶ the host's origin
  *
  * A request to a peer has the fields that the origin would get, and the peer answers as a cache: RFC 9111 applies to
- * its response as to that of any other cache. What the owner has on its disk, the other nodes of the site keep in
- * memory only. What the shield sent is stored like a response of the origin, because the shield is in another site.
+ * its response as to that of any other cache. A response from the owner is kept in memory only, because the owner has
+ * it on disk. A response from the shield is stored like one from the origin, because the shield is in another site.
  */
 import { isEventStream } from "#base/event-streams.ts";
 import type { Fleet } from "#document/document.ts";
@@ -20,19 +20,19 @@ import type { Peers } from "./peers.ts";
 import type { RequestContext } from "./request-context.ts";
 import { fieldNames, ofAnotherLog, type Role, roles, writeNetwork } from "./wire.ts";
 
-/** For whom: what a client's request may lead to, one of a peer may not. */
+/** Who asks: a client's request may lead to steps that a peer's may not. */
 export type Asker = "client" | Role;
 
-/** The way by which an answer came. */
+/** The way that a response came. */
 export interface Way {
-  /** Which tiers may keep it, when its header section allows that at all. */
+  /** Which tiers may keep it, if its header section allows storing at all. */
   keep: "all" | "memory" | "none";
-  /** The event of the feed that it is good for. */
+  /** The event of the feed that it is valid for. */
   feedSeq: number;
   mark: SourceMark | null;
-  /** In Cache-Status's words; null: straight from the origin. */
+  /** As Cache-Status names it; null: straight from the origin. */
   of: string | null;
-  /** Cache-Status of those who were asked. */
+  /** Cache-Status of the nodes that were asked. */
   status: string | null;
 }
 
@@ -42,7 +42,7 @@ export interface AssetWays {
    * @throws NearcastError ORIGIN_*
    */
   fetchDirectly: (order: AssetOrder, asker: Asker, context: RequestContext) => Promise<{ arrived: Arrived; way: Way }>;
-  /** Whom a question goes to first. Questions that begin alike may wait for each other, others must not. */
+  /** Where a request goes first. Requests that begin at the same place may wait for each other; others must not. */
   startOf: (order: AssetOrder, asker: Asker) => Role | "origin";
   /**
    * @param conditions of the stale entry; undefined: there is none
@@ -66,10 +66,12 @@ export interface AssetWays {
   ) => Promise<{ arrived: Arrived; way: Way }>;
 }
 
-/** Fields and target that another node's listener takes in any case; what is longer goes straight to the origin. */
+/**
+ * The size of fields and target that another node's listener always accepts; longer requests go straight to the origin.
+ */
 const fieldsLengthMax = 12_288;
 const triesMax = { owner: 2, spill: 1, shield: 2 } as const satisfies Record<Role, number>;
-/** The way there and back, beside the origin's own deadline. */
+/** The way there and back, in addition to the origin's own deadline. */
 const waysMs = 2000;
 
 interface Parts {
@@ -90,10 +92,10 @@ export function createAssetWays(parts: Parts): AssetWays {
     return role === "spill" ? directory.roomElsewhere(key) : directory.shieldFor(key);
   }
 
-  /** The roles that somebody can play now, in their order, each later than the asker's own. */
+  /** The roles that another node can play now, in their order, each later than the asker's own. */
   function stopsOf(order: AssetOrder, asker: Asker): readonly Role[] {
     if (peers === null || fieldsLengthOf(order) > fieldsLengthMax) return [];
-    // A stream of events can only be passed through, and would hold a connection of each node on its way.
+    // An event stream can only be passed through, and would hold a connection of each node on the way.
     if (isEventStream(fieldOf(order.fields, "accept"))) return [];
     const open = asker === "client" ? roles : roles.slice(roles.indexOf(asker) + 1);
     return open.filter((role) => membersFor(role, order).length > 0);
@@ -144,7 +146,7 @@ export function createAssetWays(parts: Parts): AssetWays {
     startOf: (order, asker) => stopsOf(order, asker)[0] ?? "origin",
     async fetch(order, asker, conditions, context) {
       for (const role of stopsOf(order, asker)) {
-        // What only has to be validated is no work worth handing on.
+        // A mere validation is not worth passing on to another site.
         if (role === "spill" && conditions !== undefined) continue;
         const told = await askPeers(role, order, conditions ?? {}, context);
         if (told !== null) return told;
@@ -173,7 +175,7 @@ async function askOrigin(
   const way = fromOrigin(feedSeq());
   const arrived = await fetcher.fetch({
     origin: host.origin,
-    // Always GET: a stale entry can be met by HEAD, and what comes back is stored for all.
+    // Always GET: HEAD may find a stale entry, and the response is stored for everyone.
     method: "GET",
     target,
     clientFields: fields,
@@ -187,7 +189,7 @@ async function askOrigin(
   return { arrived, way };
 }
 
-/** @param feedSeq before the request left: a purge that comes while the origin answers means its response too */
+/** @param feedSeq before the request left: a purge that arrives while the origin answers concerns its response, too */
 function fromOrigin(feedSeq: number): Way {
   return { keep: "all", feedSeq, mark: null, of: null, status: null };
 }
@@ -196,7 +198,7 @@ export function hostFieldOf(order: Pick<AssetOrder, "host">): Record<string, str
   return { "x-forwarded-host": canonicalName(order.host.name) };
 }
 
-/** What the origin would get of a client's fields, and the loops that were counted so far. */
+/** The client's fields that the origin would get, and the loops counted so far. */
 function forwardedOf(fields: RequestFields): Record<string, string> {
   const forwarded: Record<string, string> = {};
   for (const name of [...forwardedFields, "cdn-loop"]) {

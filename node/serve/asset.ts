@@ -4,9 +4,10 @@
  *
  *   URL ──▶ entry or list of selecting fields ──(fields of the request)──▶ entry
  *
- * A response that may not be stored is never shared: its leader gets it, those who joined ask for themselves. For a
- * while, or until a response can be stored, the requests for that key do not wait for each other. A fetch goes to the
- * owner of the URL in the site, or to a site with room, or to the shield, then to the host's origin (asset-way.ts).
+ * A response that may not be stored is never shared: its leader gets it, and those that joined send requests of their
+ * own. For a while, or until a response can be stored, requests for that key do not wait for each other. A fetch goes
+ * to the owner of the URL in the site, or to a site with room, or to the shield, then to the host's origin
+ * (asset-way.ts).
  *
  * Nodes are caches in front of each other, by the same RFC: an owner sends Age, and the node that asked stores the
  * response by its header section, in memory only. A request that is known to be uncacheable goes straight to the
@@ -55,29 +56,29 @@ import type { Role } from "./wire.ts";
 
 export interface AssetServer {
   /**
-   * At once when the response is in memory, or in the page cache, and fresh.
-   * @throws NearcastError of the origin, when there is nothing to deliver; in the promise, or at once
+   * Returns at once if the response is fresh, and in memory or in the page cache.
+   * @throws NearcastError of the origin, if there is nothing to deliver; in the promise, or at once
    */
   serve: (order: AssetOrder, context: RequestContext) => Delivery | Promise<Delivery>;
-  /** The response, when it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
+  /** The response, if it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
   serveNow: (order: AssetOrder, isWhole: boolean) => Delivery | undefined;
-  /** For another node. @throws like serve() */
+  /** Serves another node. @throws like serve() */
   serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => AssetDelivery | Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
-  /** Bodies on their way from origins. */
+  /** Bodies that are arriving from origins. */
   fills: () => FillCounts;
-  /** This purge is in force. Running fetches that may be of before it: nobody joins them any more. */
+  /** This purge is in force. Nobody joins running fetches any more that may date from before it. */
   purge: (purge: Purge) => void;
 }
 
-/** How often a request that joined another's fetch may find that the answer was not for it. */
+/** How often a request that joined another's fetch may find that the response was not for it. */
 const joinsMax = 3;
-/** More of our own name in CDN-Loop than any honest chain has (RFC 8586). */
+/** Our name occurs in CDN-Loop more often than in any legitimate chain (RFC 8586). */
 const loopsMax = 3;
 
 interface LookedUp {
   readonly key: string;
-  /** Why there may be nothing: nothing under the URL, or nothing for these fields of the request. */
+  /** Why nothing was found: nothing under the URL, or nothing for these fields of the request. */
   readonly reason: MissReason;
   readonly varyFields: readonly string[];
   readonly found: Found<Stored> | undefined;
@@ -103,7 +104,7 @@ interface Request {
   readonly context: RequestContext;
 }
 
-/** @param parts `peers`: absent or null, this node is alone */
+/** @param parts `peers`: absent or null if this node is alone */
 export function createAssetServer(parts: {
   tiers: Tiers;
   fetcher: AssetFetcher;
@@ -202,7 +203,7 @@ function lookUp(env: Env, asked: Asked): LookedUp | Promise<LookedUp> {
   return first instanceof Promise ? first.then(further) : further(first);
 }
 
-/** @param first what lies under the URL: its only response, or the fields that select among several */
+/** @param first what is stored under the URL: its only response, or the fields that select among several */
 function lookAmong(
   env: Env,
   { order, context }: Asked,
@@ -227,20 +228,20 @@ function foundOf(env: Env, entry: Stored | undefined): Found<Stored> | undefined
   return entry === undefined ? undefined : { entry, use: useOf(env, entry) };
 }
 
-/** What a soft purge marked is to be revalidated, however fresh it would be. */
+/** A response marked by a soft purge is revalidated, however fresh it would be. */
 function useOf(env: Env, stored: Stored): Use {
   const use = judgeUse(notesOf(stored).freshness, env.clock.wallMs());
   if (use.state !== "fresh" || !stored.isSoftPurged) return use;
   return { ...use, state: "stale-revalidate", ttlSeconds: 0 };
 }
 
-/** Whoever joins a fetch adds little to it, and does not wait behind other requests of its network. */
+/** Joining a fetch costs little, so a request that does so does not wait behind others of its network. */
 function turnToAsk(env: Env, { order, asker, context }: Request, at: LookedUp): true | Promise<void> {
   if (env.fetches.isUnderWay({ order, asker, context, ...at, before: undefined })) return true;
   return env.coldTurns.take(context, at.key);
 }
 
-/** For a request that is never cached: each is for itself. */
+/** For a request that is never cached: each waits alone. */
 async function passInTurn(env: Env, request: Request, reason: string): Promise<AssetDelivery> {
   const turn = env.coldTurns.take(request.context, request.context.id);
   if (turn !== true) await turn;
@@ -250,12 +251,12 @@ async function passInTurn(env: Env, request: Request, reason: string): Promise<A
 /** A fetch that no client may end. Reports its failures itself; never rejects. */
 async function fetchBehind(env: Env, question: Question): Promise<void> {
   try {
-    // One that runs is joined at once: whoever waits for it now may leave.
+    // A running fetch is joined at once, because those that wait for it now may leave.
     if (!env.fetches.isUnderWay(question)) await env.coldTurns.takeBehind(question.key);
     const { result, isCollapsed } = env.fetches.join(question, "to-the-end");
     const fetched = await result;
     if (fetched.outcome === "fetched") keepToItsEnd(fetched);
-    // Whoever began the fetch has the body.
+    // The request that began the fetch has the body.
     if (fetched.outcome === "passed" && !isCollapsed) dropStream(fetched.body);
   } catch (error) {
     const facts = { reason: (error as Error).message };
@@ -263,17 +264,17 @@ async function fetchBehind(env: Env, question: Question): Promise<void> {
   }
 }
 
-/** A fill that renews what is stored is wanted, although nobody reads it. */
+/** A fill that renews a stored response is wanted, although nobody reads it. */
 function keepToItsEnd({ fill }: Extract<Fetched, { outcome: "fetched" }>): void {
   void fill.ended.finally(fill.keep());
 }
 
-/** A fill for HEAD has no reader: it is wanted up to the size at which HEAD is better asked for as such. */
+/** A fill for HEAD has no reader. It is wanted up to the size beyond which HEAD is better sent as HEAD. */
 function keepWhileSmall({ fill }: Extract<Fetched, { outcome: "fetched" }>): void {
   void Promise.race([fill.ended, fill.untilArrived(smallBytesMax)]).then(fill.keep());
 }
 
-/** Without its body: a short one is read to its end, so that its connection can be used again. */
+/** Drops the body: a short one is read to its end, so that its connection can be used again. */
 function headOnly(passed: Extract<Fetched, { outcome: "passed" }>): Extract<Fetched, { outcome: "passed" }> {
   const { body, lengthBytes } = passed;
   if (lengthBytes === null) dropStream(body);
@@ -313,7 +314,7 @@ async function deliverFetched(
       return passedDelivery(order.method === "HEAD" ? headOnly(fetched) : fetched, { fetchMs: tookMs });
     case "fetched":
     case "renewed": {
-      // The fetch may have been for other fields than this client's.
+      // The fetch may have been for other fields than those of this client.
       const { varyFields, key } = fetched.head;
       if (keyAmong(order.primaryKey, varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
       const reason = at.found === undefined ? at.reason : "stale";
@@ -323,7 +324,7 @@ async function deliverFetched(
   }
 }
 
-/** Whether a range is better asked for than waited for, until the whole body has come so far. */
+/** Whether it is better to request a range than to wait until the body has arrived up to it. */
 function isFarAway(env: Env, { order, asker, context }: Request, at: LookedUp): boolean {
   const coming = env.fetches.coming({ order, asker, context, ...at, before: undefined });
   const start = rangeStart(order, coming?.lengthBytes ?? null);
@@ -332,7 +333,7 @@ function isFarAway(env: Env, { order, asker, context }: Request, at: LookedUp): 
   return !env.rangeCounts.isWholeWorthwhile(at.key);
 }
 
-/** A range of what is not stored, from the origin. */
+/** Gets a range of an object that is not stored from the origin. */
 async function passPart(env: Env, request: Request, at: LookedUp): Promise<AssetDelivery> {
   const { order, asker, context } = request;
   const startedMs = env.clock.monotonicMs();
@@ -355,8 +356,8 @@ async function passPart(env: Env, request: Request, at: LookedUp): Promise<Asset
 }
 
 /**
- * A request for what is known as uncacheable. It waits for nobody; but a response that can be stored after all is
- * stored, so that one odd response does not keep a URL from the cache for long (Varnish: hit-for-miss).
+ * Serves a request whose key is known as uncacheable. It waits for nobody. A response that can be stored after all is
+ * stored, so that one odd response does not keep a URL out of the cache for long (Varnish: hit-for-miss).
  */
 async function passOrStore(env: Env, request: Request, at: LookedUp, reason: string): Promise<AssetDelivery> {
   const { order, asker, context } = request;
@@ -377,7 +378,7 @@ function passedThrough(arrived: Arrived, reason: string, fetchMs: number): Asset
   return passedDelivery({ outcome: "passed", statusBefore: null, body: streamOf(arrived), ...about }, { fetchMs });
 }
 
-/** The response that was waited for is for other clients: another may be stored by now, or must be fetched. */
+/** The awaited response is for other clients: another one may be stored by now, or must be fetched. */
 async function lookAgain(env: Env, request: Request, joins: number): Promise<AssetDelivery> {
   if (joins >= joinsMax) return await pass(env, request, "vary-miss");
   const at = await lookUp(env, request);
@@ -385,7 +386,7 @@ async function lookAgain(env: Env, request: Request, joins: number): Promise<Ass
   return await fetchAndDeliver(env, request, at, joins + 1);
 }
 
-/** Through to the origin and back, for this client alone. */
+/** Passes the request through to the origin, for this client alone. */
 async function pass(env: Env, { order, context }: Request, reason: string): Promise<AssetDelivery> {
   const startedMs = env.clock.monotonicMs();
   const authorization = fieldOf(order.fields, "authorization");

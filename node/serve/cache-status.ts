@@ -1,12 +1,12 @@
 /**
- * Cache-Status (RFC 9211) as another node tells it: read by the rules of structured fields (RFC 9651) and written anew,
- * so that a client never gets a peer's own text. Pure.
+ * Cache-Status (RFC 9211) as another node sends it: read by the rules of structured fields (RFC 9651) and written
+ * again, so that a client never gets a peer's own text. Pure.
  *
  *   text ─▶ entries with the parameters of RFC 9211 §2, each in its range ─▶ text in this cache's own form
- *     └─ anything else in it: no entry at all, for a list with a part left out would tell a wrong story
+ *     └─ anything else in it: no entry at all, because an incomplete list would be misleading
  *
  * `ttl` is the remaining lifetime, and negative for what is stale (§2.4). So it is negative only in an entry that used
- * something stale (`hit`, `fwd=stale`), or that passed on what the entry before it had found stale.
+ * a stale response (`hit`, `fwd=stale`), or that passed on a response that the previous entry had found stale.
  */
 
 interface CacheEntry {
@@ -20,11 +20,11 @@ interface CacheEntry {
   readonly detail: string | null;
 }
 
-/** A list of caches is longer than this only when somebody plays. */
+/** No legitimate list of caches is longer than this. */
 const lengthMax = 1000;
-/** Owner, a site with room, its owner, the shield and its owner, and some. */
+/** Owner, a site with room, its owner, the shield and its owner, and a few more. */
 const entriesMax = 8;
-/** A hundred years: more is no lifetime. */
+/** A hundred years: more is not a lifetime. */
 const ttlSecondsMax = 3_155_760_000;
 
 /** RFC 9211 §2.2. */
@@ -43,7 +43,7 @@ const yes = /\?1/y;
 
 type Value = { readonly kind: "integer"; readonly number: number } | { kind: "text"; text: string } | boolean;
 
-/** The same entries in this cache's own form; null when they are none, or say what no cache says. */
+/** The same entries in this cache's own form; null if there are none, or if they say what no cache says. */
 export function restated(text: string): string | null {
   const entries = readEntries(text);
   return entries === undefined ? null : entries.map(writeEntry).join(", ");
@@ -64,7 +64,7 @@ function readEntries(text: string): CacheEntry[] | undefined {
 }
 
 interface Reader {
-  /** What matches here, which is then behind; undefined: it does not. */
+  /** The text that matches here, which is then consumed; undefined: no match. */
   take: (pattern: RegExp) => string | undefined;
   isAtEnd: () => boolean;
 }
@@ -90,7 +90,7 @@ function readEntry(reader: Reader, before: CacheEntry | undefined): CacheEntry |
     const found = reader.take(key);
     const value = found === undefined ? undefined : readValue(reader);
     if (found === undefined || value === undefined) return undefined;
-    parameters.set(found, value); // The last of one name counts (RFC 9651 §3.1.2).
+    parameters.set(found, value); // The last one with a name counts (RFC 9651 §3.1.2).
   }
   return entryOf(name, parameters, before);
 }
@@ -157,7 +157,7 @@ function writeEntry(entry: CacheEntry): string {
   ].join("; ");
 }
 
-/** A token where it is one, else a string: the text has no quote and no backslash. */
+/** A token if it is one, otherwise a string: the text has no quote and no backslash. */
 function writeText(text: string): string {
   token.lastIndex = 0;
   return token.exec(text)?.[0] === text ? text : `"${text}"`;

@@ -1,6 +1,6 @@
 /**
- * Memory for bodies on their way from origins into the cache: one account for all fills of the process, in shares of
- * client networks (deliver/byte-budget.ts). asset-fill.ts takes room for each fill before it begins.
+ * Memory for bodies that are arriving from origins: one account for all fills of the process, in shares of client
+ * networks (deliver/byte-budget.ts). asset-fill.ts takes room for each fill before it begins.
  *
  *   body ──▶ room for all of it, if it is to be kept whole and half of what is free is enough
  *      └───▶ else for a window: a thirty-second of what is free, 128 KiB to 1 MiB
@@ -9,26 +9,26 @@
  *   fill ends, or waits for its readers ──▶ its window stays for them ──▶ the last one leaves: freed
  *                                                                   └──▶ others need the room: dropped, oldest first
  *
- * A reader whose window was dropped reads from the cache, or fetches the rest for itself (rest-reader.ts): whoever is
- * slow pays, and nobody's fill waits for slow readers of another.
+ * A reader whose window was dropped reads from the cache, or fetches the rest for itself (rest-reader.ts): slow readers
+ * pay, and no fill waits for slow readers of another.
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import type { Fill } from "../cache/fill.ts";
 import { type ByteBudget, openByteBudget } from "../deliver/byte-budget.ts";
 
-/** What is wanted room for. */
+/** What the room is for. */
 export interface RoomWish {
   readonly lengthBytes: number | null;
-  /** A body up to here is to be kept in memory until it is whole. */
+  /** A body of up to this size is to be kept in memory until it is whole. */
   readonly keepBytesMax: number;
-  /** The client's, whose share it is. */
+  /** The client's network, whose share it is. */
   readonly network: string;
   readonly signal: AbortSignal;
 }
 
 export interface FillRoom {
-  /** A body of at most so many bytes is kept whole; the window of a larger one has at most so many. */
+  /** A body of at most this many bytes is kept whole; the window of a larger one has at most this many. */
   readonly bytes: number;
   /** The room is the fill's, until it has ended and its last reader has left. */
   readonly hold: (fill: Fill) => void;
@@ -37,7 +37,7 @@ export interface FillRoom {
 export interface FillRooms {
   /** @throws NearcastError ORIGIN_BUSY, or the reason of the signal */
   readonly take: (wish: RoomWish) => Promise<FillRoom>;
-  /** Fills under way, and the bytes of all fills that are in memory. */
+  /** Fills in progress, and the bytes of all fills in memory. */
   readonly counts: () => FillCounts;
 }
 
@@ -48,21 +48,26 @@ export interface FillCounts {
 
 const mebibyte = 1024 * 1024;
 /**
- * All fills together. An edge with a disk has as much again for bodies that wait to be written; one without a disk has
- * to collect in memory what it stores.
+ * For all fills together. An edge with a disk has as much again for bodies that wait to be written; one without a disk
+ * has to collect in memory what it stores.
  */
 const bytesMax = { withDisk: 64 * mebibyte, withoutDisk: 128 * mebibyte };
 /** It must hold some chunks of a socket; a larger one serves more readers that join late or read slowly. */
 const windowBytes = { least: 128 * 1024, most: mebibyte };
-/** Of what is free: a body kept whole, one whose length is not known, a window. So the first can't take all. */
+/**
+ * Parts of the free room: a body kept whole, one whose length is not known, a window. So the first can't take
+ * everything.
+ */
 const parts = { known: 1 / 2, unknown: 1 / 4, window: 1 / 32 };
 /** As for the room of a response that has not begun (deliver/deliver.ts). */
 const waitMs = 5000;
-/** A reader that keeps pace has the rest of a body within this time, and the first bytes of one that is on its way. */
+/** Within this time, a reader that keeps pace has the rest of a body, or the first bytes of one that is arriving. */
 const keptMs = { ended: 1000, heldUp: 10_000 };
-/** With so much room for a network, bodies are kept whole and windows are large; below, slow readers lose theirs. */
+/**
+ * With this much room for a network, bodies are kept whole and windows are large; with less, slow readers lose theirs.
+ */
 const comfortBytes = 8 * mebibyte;
-/** How often it is looked for room, while someone waits. */
+/** How often room is looked for while someone waits. */
 const lookMs = 250;
 
 /** A fill that holds room. */
@@ -105,7 +110,7 @@ async function take(state: State, wish: RoomWish): Promise<FillRoom> {
   const taken = budget.take(bytes, network, waitMs, signal);
   if (taken !== true && !(await orReclaimed(state, network, bytes, taken))) {
     signal.throwIfAborted();
-    throw new NearcastError("ORIGIN_BUSY", "too many bytes are on their way from origins; try again later");
+    throw new NearcastError("ORIGIN_BUSY", "too many bytes are arriving from origins; try again later");
   }
   return {
     bytes,
@@ -115,7 +120,7 @@ async function take(state: State, wish: RoomWish): Promise<FillRoom> {
   };
 }
 
-/** Looks for room while it is waited for. */
+/** Looks for room while someone waits. */
 async function orReclaimed(
   state: State,
   network: string,
@@ -177,7 +182,7 @@ function reclaim(state: State, network: string, bytes: number): void {
     for (const held of all) {
       if (budget.roomFor(network) >= bytes || nowMs - held.sinceMs < ageMs) break;
       if (all === running && !held.fill.isHeldUp()) continue;
-      // Without room for a network that holds nothing, any of them is in the way.
+      // If a network that holds nothing has no room, any of them may be dropped.
       if (held.network === network || budget.roomFor("") < bytes) drop(state, held);
     }
   }

@@ -7,7 +7,7 @@ import type { ImageOrder } from "./order.ts";
 import type { Asked } from "./meaning.ts";
 import type { Delivery, MissReason, Outcome, StaleReason, Timings } from "../deliver/outcome.ts";
 
-/** What a name means and its variant, for who asks as a node or a client alike. */
+/** What a name means, and its variant: the same for nodes and clients. */
 export interface Answer {
   record: SourceRecord;
   /** Null: there is nothing under this name. */
@@ -24,10 +24,10 @@ export function missReason(before: SourceRecord | undefined): MissReason {
   return before === undefined || "absentStatus" in before.meaning ? "uri-miss" : "stale";
 }
 
-/** What an outcome is told of: a tier's object, or one that had to be made. */
+/** What an outcome is about: an object of a tier, or one that had to be made. */
 export type Found = { from: Tier } | { from: "render"; isStored: boolean; isCollapsed: boolean; status: string | null };
 
-/** Of a variant whose name's meaning is fresh. */
+/** The outcome for a variant whose name's meaning is fresh. */
 export function freshOutcome(ttlSeconds: number) {
   return (found: Found): Outcome =>
     found.from === "render"
@@ -51,7 +51,7 @@ export function staleOutcome(reason: StaleReason, ttlSeconds: number) {
   });
 }
 
-/** Of a variant whose name's meaning had to be asked for first. */
+/** The outcome for a variant whose name's meaning had to be requested first. */
 export function missOutcome(reason: MissReason, asked: Asked, isAskCollapsed: boolean, lifetimeSeconds: number) {
   return (found: Found): Outcome => {
     const isOfShield = asked.status !== null || (found.from === "render" && found.status !== null);
@@ -69,10 +69,10 @@ export function missOutcome(reason: MissReason, asked: Asked, isAskCollapsed: bo
 
 export const noTimings: Timings = {};
 
-/** What a delivery tells of the way that it took. */
+/** What a delivery says about where it came from. */
 type Told = Pick<Answer, "outcome" | "ageSeconds" | "timings" | "status">;
 
-/** Not in the stored block, like nosniff is: objects that an earlier release stored lack it. */
+/** Not in the stored block, unlike nosniff: objects stored by an earlier release lack it. */
 const contentSecurityPolicy: [string, string] = ["Content-Security-Policy", inertFields["Content-Security-Policy"]];
 
 function hostHeaders(order: ImageOrder): [string, string][] {

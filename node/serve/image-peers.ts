@@ -1,6 +1,6 @@
 /**
- * Pictures that other nodes have or make: the owner of a name in the site, a site with room, whoever may take one more
- * rendering. image.ts asks here before it does the work itself; relay.ts has the exchange.
+ * Pictures that other nodes have or make: the owner of a name in the site, a site with room, or any node that may take
+ * one more rendering. image.ts asks here before it does the work itself; relay.ts has the exchange.
  */
 import { asNearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
@@ -40,28 +40,28 @@ export interface Images {
   readonly log: Log;
 }
 
-/** For whom: what a client's request may lead to, one of a peer may not. */
+/** Who asks: a client's request may lead to steps that a peer's may not. */
 export interface Asker {
   readonly role: "client" | Helpers["role"];
   readonly context: RequestContext;
 }
 
-/** Owners that are asked before a node does the work itself; the directory names no more. */
+/** Owners to ask before a node does the work itself; the directory names no more. */
 const ownersMax = 2;
 
-/** Undefined: the name is ours, or nobody is there to own it. */
+/** Undefined: this node owns the name, or no owner is up. */
 export function ownersOf({ peers }: Pick<Images, "peers">, name: string): Helpers | undefined {
   if (peers === null || peers.directory.ownersBefore(name).length === 0) return undefined;
   return { role: "owner", members: () => peers.directory.ownersBefore(name), triesMax: ownersMax };
 }
 
-/** Undefined: there is room here, or nowhere. */
+/** Undefined: there is room here, or no room anywhere. */
 function roomFor({ peers }: Images, name: string): Helpers | undefined {
   if (peers === null || peers.directory.roomElsewhere(name).length === 0) return undefined;
   return { role: "spill", members: () => peers.directory.roomElsewhere(name), triesMax: 1 };
 }
 
-/** Who may be able to take one more rendering when this node can't. */
+/** Nodes that may be able to take one more rendering when this node can't. */
 function othersFor(images: Images, name: string): Helpers | undefined {
   const { peers } = images;
   const room = roomFor(images, name);
@@ -70,7 +70,7 @@ function othersFor(images: Images, name: string): Helpers | undefined {
   return members().length === 0 ? undefined : { role: "spill", members, triesMax: 1 };
 }
 
-/** Whether this request asks nobody, but delivers what is here or renders it. */
+/** Whether this request asks nobody: it delivers a stored variant, or renders one. */
 export function isAnsweredHere(
   images: Images,
   order: WantedVariant,
@@ -83,7 +83,7 @@ export function isAnsweredHere(
   return helpersFor(images, order, asker, false).length === 0;
 }
 
-/** Whether it joins a question that runs. */
+/** Whether it joins a running question. */
 export function isUnderWay({ peers, relay, meanings }: Images, order: WantedVariant, { role }: Asker): boolean {
   const isOfOwner = role === "client" && ownersOf({ peers }, order.name) !== undefined;
   return isOfOwner ? (relay?.isUnderWay(order, "owner") ?? false) : meanings.isUnderWay(order, "shield");
@@ -93,12 +93,12 @@ export function isUnderWay({ peers, relay, meanings }: Images, order: WantedVari
 function helpersFor(images: Images, order: WantedVariant, asker: Asker, isHeld: boolean): readonly Helpers[] {
   return [
     asker.role === "client" ? ownersOf(images, order.name) : undefined,
-    // What is held and only has to be validated is no work worth handing on.
+    // A variant that is here and only has to be validated is not worth passing on.
     asker.role !== "spill" && !isHeld ? roomFor(images, order.name) : undefined,
   ].filter((helpers) => helpers !== undefined);
 }
 
-/** Null: the answer is here, or to be made here. @param own what this node does by itself */
+/** Null: the answer is here, or is to be made here. @param own what this node does by itself */
 export async function answerOfPeers(
   images: Images,
   order: WantedVariant,
@@ -126,7 +126,7 @@ export async function answerOfPeers(
   return null;
 }
 
-/** Of who may take one more rendering; null: nobody. */
+/** The answer of a node that may take one more rendering; null: there is none. */
 export async function answerOfOthers(
   images: Images,
   order: WantedVariant,
@@ -197,7 +197,7 @@ function hasSource({ tiers }: Images, { meaning }: SourceRecord): boolean {
   return "sha256" in meaning && tiers.locate(keyOf("source", meaning.sha256)) !== undefined;
 }
 
-/** Keys of variants that are asked for again and again; an order that is remembered keeps its variant. */
+/** Keys of variants that are requested repeatedly; a remembered order keeps its variant. */
 const keysOfVariants = new WeakMap<Variant, { sha256: string; key: string }>();
 
 export function keyOfVariant(sha256: string, variant: Variant): string {

@@ -66,29 +66,29 @@ import { createSources, followSource, type SourceName } from "./source.ts";
 import { freshnessOf, staleWaitMsOf } from "./source-freshness.ts";
 
 export interface ImageServer {
-  /** @throws NearcastError of the origin or the decoder, when there is nothing to deliver */
+  /** @throws NearcastError of the origin or the decoder, if there is nothing to deliver */
   serve: (order: ImageOrder, context: RequestContext) => Promise<Delivery>;
-  /** The answer, when it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
+  /** The answer, if it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
   serveNow: (order: ImageOrder, isWhole: boolean) => Delivery | undefined;
-  /** For another node. @throws NearcastError like serve(); OVERLOADED when it would be a new rendering, and too much */
+  /** Serves another node. @throws NearcastError like serve(); OVERLOADED if it would be one rendering too many */
   serveToPeer: (wanted: WantedVariant, role: Helpers["role"], context: RequestContext) => Promise<Answer>;
-  /** As the shield, for another node. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
+  /** Serves another node as the shield. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
   sourceToPeer: (source: SourceName, known: readonly string[], context: RequestContext) => Promise<ToldSource>;
   /** Whether this variant is here and fresh. */
   isHere: (wanted: WantedVariant) => Promise<boolean>;
   /**
-   * Fetches a variant from its owner, that it be here when clients ask; returns whether it came and stays. What this
-   * node owns itself it does not make unasked.
+   * Fetches a variant from its owner, so that it is here when clients request it. Returns whether it arrived and stays.
+   * A variant that this node owns is not made unasked.
    */
   replicate: (wanted: WantedVariant) => Promise<boolean>;
-  /** Where the answer would come from and why; asks nobody and changes nothing. */
+  /** Explains where the answer would come from; asks nobody and changes nothing. */
   explain: (order: ImageOrder) => Promise<Record<string, unknown>>;
-  /** Running questions may be of before this purge: nobody joins them any more. */
+  /** Running questions may date from before this purge: nobody joins them any more. */
   purge: (purge: Purge) => void;
   counts: () => RenderCounts & { revalidations: number };
 }
 
-/** @param parts `decoders`: processes that render; `peers`: absent or null, this node is alone */
+/** @param parts `decoders`: processes that render; `peers`: absent or null if this node is alone */
 export function createImageServer(parts: {
   tiers: Tiers;
   records: Records;
@@ -163,7 +163,7 @@ function serveNow(images: Images, order: ImageOrder, isWhole: boolean): Delivery
   const use = meanings.useOf(record, order.host);
   if (use.state !== "fresh") return undefined;
   const object = tiers.find(keyOfVariant(record.meaning.sha256, order.variant), isWhole);
-  // Whoever asks again joins what is being read.
+  // A request that asks again joins what is being read.
   if (object === undefined || object instanceof Promise) return undefined;
   peers?.served(object.key);
   noteUse(images, record.meaning.sha256, object.key);
@@ -179,7 +179,7 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
   if (found === undefined || !canServeStale(images, order, found)) {
     return await answerInTurn(images, order, asker, found, stepsFor(images, order, asker));
   }
-  // The wait for the turn is a part of what such a request waits at the most.
+  // The wait for the turn counts towards `staleWaitMs`.
   const own = stepsFor(images, order, asker);
   return await answerOrStale(own, found, async (late) => {
     const waiting = { ...asker, context: until(asker.context, late) };
@@ -192,7 +192,7 @@ async function answer(images: Images, order: WantedVariant, asker: Asker): Promi
 type OwnSteps = Omit<Steps<SourceRecord, Answer>, "lookUp">;
 type FoundRecord = FoundIn<SourceRecord> | undefined;
 
-/** @param found before the wait: what is stored may be another by then */
+/** @param found the record before the wait: another may be stored after it */
 async function answerInTurn(
   images: Images,
   order: WantedVariant,
@@ -226,12 +226,12 @@ async function answerNow(
 }
 
 async function lookUp({ records, meanings }: Images, { name, host }: WantedVariant) {
-  // While the disk was read, another request may have brought it.
+  // While the disk was read, another request may have fetched it.
   const record = (await records.load(name)) ?? records.peek(name);
   return record === undefined ? undefined : { entry: record, use: meanings.useOf(record, host) };
 }
 
-/** Memory, disk, shield, origin; nobody else. */
+/** Asks memory, disk, shield and origin; nobody else. */
 function stepsFor(images: Images, order: WantedVariant, asker: Asker): OwnSteps {
   return {
     deliver({ entry: record, use }, because) {
@@ -241,7 +241,7 @@ function stepsFor(images: Images, order: WantedVariant, asker: Asker): OwnSteps 
       return deliver(images, order, asker, { record, source: null }, { describe, ...about });
     },
     ask: (before, late) => {
-      // Nothing is rendered for a client that has its answer.
+      // Nothing is rendered for a client that already has its answer.
       const waiting = { ...asker, context: until(asker.context, late) };
       return followSource(order, () => askAndDeliver(images, order, waiting, before?.entry));
     },
@@ -324,7 +324,7 @@ async function revalidateBehind(
   const owners = asker.role === "client" ? ownersOf(images, order.name) : undefined;
   const context = unending(asker.context);
   try {
-    // One that runs is joined at once: whoever waits for it now may leave.
+    // A running revalidation is joined at once, because those that wait for it now may leave.
     if (!isUnderWay(images, order, asker)) await images.coldTurns.takeBehind(order.name);
     const relayed = owners === undefined ? null : await relay?.ask(order, record, owners, context).result;
     if (relayed === null || relayed === undefined) await meanings.ask(order, record, "shield", context).result;
@@ -339,7 +339,7 @@ async function explain(images: Images, order: ImageOrder): Promise<Record<string
   const record = await records.load(order.name);
   const owners = peers?.directory.ownersBefore(order.name).map(({ name }) => name);
   const who = { source: order.name, ...(owners === undefined ? {} : { owners }) };
-  if (record === undefined) return { ...who, record: null, verdict: "miss", why: "never asked for here" };
+  if (record === undefined) return { ...who, record: null, verdict: "miss", why: "never requested here" };
   const use = meanings.useOf(record, order.host);
   const { meaning } = record;
   const about = { ...who, record, use };
@@ -354,7 +354,7 @@ async function explain(images: Images, order: ImageOrder): Promise<Record<string
     tier: tier ?? null,
     storedAt: facts === undefined ? null : new Date(facts.storedAtMs).toISOString(),
     verdict: tier === undefined ? "miss" : use.state,
-    why: tier === undefined ? "neither memory nor disk of this node has this variant" : whyOf(record, use),
+    why: tier === undefined ? "this node has this variant neither in memory nor on disk" : whyOf(record, use),
   };
 }
 

@@ -5,8 +5,8 @@
  *     ├─ fresh ───────────────▶ deliver                                                         hit
  *     ├─ stale, in its window ▶ deliver, and revalidate in the background                       stale, revalidating
  *     ├─ stale-if-error ──────▶ ask ──▶ deliver the response      the origin fails ──▶ deliver  stale, origin-error
- *     │                          ├── it is late: deliver, and the question goes on behind       stale, origin-slow
- *     │                          └── there is too much to do here: deliver                      stale, overloaded
+ *     │                          ├── it is late: deliver, and keep asking in the background     stale, origin-slow
+ *     │                          └── this node is overloaded: deliver                           stale, overloaded
  *     └─ expired, or nothing ─▶ ask ──▶ deliver the response                                    miss
  *
  * The caller supplies the steps. Each step names its decision in the outcome of its result.
@@ -23,23 +23,23 @@ export interface Steps<Entry, Result> {
   readonly lookUp: () => Promise<Found<Entry> | undefined> | Found<Entry> | undefined;
   readonly deliver: (found: Found<Entry>, because: Because) => Promise<Result> | Result;
   /**
-   * Asks whoever can give the answer, and delivers it. `before` is what may be revalidated; `late` is aborted when its
-   * client has got what is stale: nobody takes the result then.
+   * Asks whoever can give the answer, and delivers it. `before` is what may be revalidated. `late` is aborted when the
+   * client has received a stale response: then nobody takes the result.
    */
   readonly ask: (before: Found<Entry> | undefined, late?: AbortSignal) => Promise<Result>;
   /**
-   * Renews an entry while it is being delivered, or joins the question that does; reports its failures itself.
+   * Renews an entry while it is being delivered, or joins a running renewal; reports its failures itself.
    * @returns when that has ended; never rejects
    */
   readonly askBehind: (before: Found<Entry>) => Promise<void>;
-  /** What is asked about, and how long that is waited for while something stale can be delivered instead. */
+  /** What is asked about, and how long to wait if a stale entry can be delivered instead. */
   readonly waiting: Waiting<Entry>;
 }
 
 export interface Waiting<Entry> {
   readonly patience: Patience;
   readonly key: string;
-  /** Null: until the answer comes, or fails. */
+  /** Null: wait until the answer arrives, or the question fails. */
   readonly waitMsFor: (stale: Entry) => number | null;
 }
 
@@ -48,7 +48,7 @@ export interface Found<Entry> {
   readonly use: Use;
 }
 
-/** The reason of the signal that ends a question whose client has got something else. */
+/** The reason of the signal that ends a question whose client has received something else. */
 class TooLate extends Error {
   constructor() {
     super("the client got a stale response meanwhile");
@@ -59,7 +59,7 @@ class TooLate extends Error {
 export class Outdated extends Error {}
 
 /**
- * At once when the steps are: a hit then costs no promise.
+ * Returns at once if the steps do, so a hit costs no promise.
  * @throws what the steps throw, at once or in the promise
  */
 export function run<Entry, Result>(steps: Steps<Entry, Result>): Result | Promise<Result> {
@@ -99,14 +99,14 @@ function deliverOrAsk<Entry, Result>(
   }
 }
 
-/** What is stale is delivered when the origin fails (RFC 5861 §4) or is late, or when there is too much to do here. */
+/** Delivers a stale entry when the origin fails (RFC 5861 §4) or is late, or when this node is overloaded. */
 async function askOrDeliver<Entry, Result>(steps: Steps<Entry, Result>, found: Found<Entry>): Promise<Result> {
   return await answerOrStale(steps, found, (late) => steps.ask(found, late));
 }
 
 /**
- * The answer to a question, or what is stale instead: when the origin fails, when this node has too much to do, or when
- * the answer is late. In the last case the question goes on without its client.
+ * The answer to a question, or the stale entry: if the origin fails, if this node is overloaded, or if the answer is
+ * late. In the last case, the question continues without its client.
  * @throws what the question failed with
  */
 export async function answerOrStale<Entry, Result>(
@@ -121,7 +121,7 @@ export async function answerOrStale<Entry, Result>(
     return await ask(late.signal).catch((thrown: unknown) => deliverInstead(steps, found, thrown));
   }
   const leftMs = patience.leftMs(key, waitMs);
-  // Another request has waited long enough for all.
+  // Another request has already waited long enough for all of them.
   const asking = leftMs === 0 ? undefined : ask(late.signal);
   if (asking !== undefined) {
     patience.follow(key, asking);
@@ -142,8 +142,8 @@ export async function answerOrStale<Entry, Result>(
 }
 
 /**
- * What is stale, in place of a failure of the origin or of an overloaded node.
- * @throws that failure, or what else it was
+ * Delivers the stale entry in place of a failure of the origin or of an overloaded node.
+ * @throws that failure, or any other
  */
 export async function deliverInstead<Entry, Result>(
   steps: Pick<Steps<Entry, Result>, "deliver">,
@@ -155,7 +155,7 @@ export async function deliverInstead<Entry, Result>(
   try {
     return await steps.deliver(found, because);
   } catch (error) {
-    // The old bytes are gone here, and the origin has others by now: its failure is what happened.
+    // The old bytes are gone here, and the origin has others by now, so its failure is reported.
     throw error instanceof Outdated ? thrown : error;
   }
 }

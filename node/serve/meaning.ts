@@ -15,24 +15,24 @@ import { freshnessOf } from "./source-freshness.ts";
 import type { Route, SourceName, Sources } from "./source.ts";
 import { ofAnotherLog } from "./wire.ts";
 
-/** What a question brought. */
+/** The result of a question. */
 export interface Asked {
   record: SourceRecord;
-  /** The bytes, when they were sent. */
+  /** The bytes, if they were sent. */
   source: Buffer | null;
   fetchMs: number;
-  /** How old the word was when it came; 0 from the origin. */
+  /** How old the answer was when it arrived; 0 from the origin. */
   ageSeconds: number;
-  /** Cache-Status of the shield, when it was the shield that said so. */
+  /** Cache-Status of the shield, if the shield answered. */
   status: string | null;
 }
 
 export interface Meanings {
-  /** How a record may be used now, its mark considered. */
+  /** How a record may be used now, given its mark. */
   useOf: (record: SourceRecord, host: ImagesHost) => Use;
-  /** Asks what the name means; who asks meanwhile joins. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
+  /** Asks what the name means; others that ask meanwhile join. The result rejects with ORIGIN_* or BODY_TOO_LARGE. */
   ask: (source: SourceName, before: SourceRecord | undefined, most: Route, context: RequestContext) => Joined<Asked>;
-  /** Whether who asks now joins a question that runs. */
+  /** Whether a request that asks now joins a running question. */
   isUnderWay: (source: SourceName, most: Route) => boolean;
   /** Nobody joins a question that was asked before a purge of its name. */
   purge: (purge: Purge) => void;
@@ -49,7 +49,7 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
       const use = judgeUse(freshnessOf(record, host), clock.wallMs());
       if (record.mark === null || use.state === "expired") return use;
       const ttlSeconds = Math.min(0, use.ttlSeconds);
-      // Past the window for it, a soft purge gives no leave to answer without asking.
+      // Past its window, a soft purge does not allow answering without asking.
       if (record.mark === "soft" && use.state !== "stale-if-error") {
         return { ...use, ttlSeconds, state: "stale-revalidate" };
       }
@@ -81,7 +81,7 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
           feedSeq: feedSeq ?? ofAnotherLog,
           mark,
         };
-        // Overtaken: a purge came while the origin answered, so this answer may be the one before it.
+        // Overtaken: a purge arrived while the origin answered, so this answer may date from before it.
         if (!flight.isOvertaken && feedSeq !== null) records.store(record);
         return {
           record,
@@ -100,12 +100,12 @@ export function createMeanings(parts: { records: Records; sources: Sources; cloc
   };
 }
 
-/** Apart by route: two nodes that take each other for the shield would wait for each other. */
+/** Kept apart by route: two nodes that each take the other for the shield would wait for each other. */
 function keyOfQuestion(route: Route, name: string): string {
   return `${route}\n${name}`;
 }
 
-/** What a record tells of these bytes. */
+/** What a record says about these bytes. */
 function pictureIn(record: SourceRecord | undefined, sha256: string): PictureFacts | undefined {
   return record !== undefined && "sha256" in record.meaning && record.meaning.sha256 === sha256
     ? record.picture

@@ -1,24 +1,24 @@
 /**
- * How long a request waits for an answer when it may get a stale one instead. Used by machine.ts and image-peers.ts.
+ * How long a request waits for an answer if it may get a stale one instead. Used by machine.ts and image-peers.ts.
  *
- *   first request ─── waits `staleWaitMs` of the host ──▶ gets the stale response; the revalidation goes on behind it
+ *   first request ─── waits `staleWaitMs` of the host ──▶ gets the stale response; the revalidation goes on
  *        second request ──── waits for what is left ────▶ the same
  *                     later requests ───────────────────▶ the same, at once, while the revalidation runs
  *
- * A cache may decide itself when an origin is too late, which then counts as a 504 (RFC 5861 §4, RFC 9110 §15.6.5).
+ * A cache may decide by itself when an origin is too late, which then counts as a 504 (RFC 5861 §4, RFC 9110 §15.6.5).
  * Entries whose directives forbid stale use (RFC 9111 §4.2.4) never get here: their windows are empty.
  *
- * Invariant: a key is here exactly while work for it is under way, and all such work has a deadline.
+ * Invariant: a key is in the table exactly while work for it is running, and all such work has a deadline.
  */
 import type { Clock } from "#base/clock.ts";
 import { isSettledWithin } from "#base/settled-within.ts";
 
 export interface Patience {
-  /** What is left of `waitMs`, which began when the key was first asked about. 0: nothing. */
+  /** What is left of `waitMs`, counted from the first request for the key. 0: nothing. */
   readonly leftMs: (key: string, waitMs: number) => number;
-  /** Work for the key, until it ends. */
+  /** Notes work for the key, until it ends. */
   readonly follow: (key: string, work: Promise<unknown>) => void;
-  /** Whether the work has ended within this time, in whatever way. */
+  /** Whether the work ends within this time, successfully or not. */
   readonly endsWithin: (work: Promise<unknown>, waitMs: number) => Promise<boolean>;
 }
 

@@ -5,11 +5,10 @@
  *              │  ├──a failure for all nodes─▶ thrown, so that not every node asks the origin once more
  *              │  └──unreachable, busy, behind, gone from the directory ──▶ next member, then null: do it here
  *
- * Purges and peers. A node sends with each request which events of the feed it has begun to apply. The other node
- * answers only once these are in force there, too: it waits a moment for them, or says that it is behind. So no
- * response is older than a purge that the asking node knows. Later purges decide about what it received: the response
- * names the event that was in force when its bytes were requested, and a response that a purge overtook is not stored
- * at all.
+ * Purges and peers. With each request, a node says up to which event of the feed it has begun to apply purges. The
+ * other node answers only once these are in force there, too: it waits a moment for them, or says that it is behind. So
+ * no response is older than a purge that the asking node knows. Later purges apply to it as well: the response names
+ * the event that was in force when its bytes were requested, and a response that a purge overtook is not stored at all.
  */
 import { LRUCache } from "lru-cache";
 import type { Dispatcher } from "undici";
@@ -43,9 +42,9 @@ export interface Question<Result> {
   headers: Readonly<Record<string, string>>;
   /** For all tries together, bodies included. */
   timeoutMs: number;
-  /** Aborted when nobody waits for the answer any more: the question is given up, and nobody else is asked. */
+  /** Aborted when nobody waits for the answer any more: the question is dropped, and nobody else is asked. */
   signal?: AbortSignal;
-  /** Takes the answer over, its body included. What it throws sends the question to the next member. */
+  /** Takes over the answer, including its body. If it throws, the next member is asked. */
   read: (answer: Dispatcher.ResponseData, told: Told) => Promise<Result>;
 }
 
@@ -53,7 +52,9 @@ export interface PeerAnswer<Result> {
   result: Result;
   member: Member;
   told: Told;
-  /** The event of our own log that these bytes are good for; null: they must not be kept, being of another log. */
+  /**
+   * The event of our own log that these bytes are valid for; null: they belong to another log, and must not be kept.
+   */
   feedSeq: number | null;
 }
 
@@ -65,18 +66,19 @@ export interface Peers {
    */
   ask: <Result>(question: Question<Result>) => Promise<PeerAnswer<Result> | null>;
   /**
-   * A purge is in force in memory here: answers from now on must be of after it. 0: all is dropped, as for a new log.
+   * A purge is in force in memory here: from now on, answers must date from after it. 0: everything is dropped, as for
+   * a new log.
    */
   purged: (seq: number) => void;
   /** Whether new renderings for peers are to be refused. */
   isBusy: () => boolean;
-  /** Resolves when what the asker knows is in force here too; false: not soon. */
+  /** Resolves when the purges that the asker knows are in force here too; false: that will take too long. */
   caughtUp: (log: FeedPosition | null) => Promise<boolean>;
-  /** Where this node stands in which log, for its answers. */
+  /** This node's position, and in which log, for its answers. */
   position: () => FeedPosition | null;
-  /** A variant was sent to a client; counts what many ask for. */
+  /** Notes that a variant was sent to a client; counts what many request. */
   served: (key: string) => void;
-  /** One more of what is counted; what ask() sees it counts itself. */
+  /** Increments a count; ask() counts what it sees by itself. */
   count: (what: "replicated" | Refusal) => void;
   counts: () => PeerCounts;
 }
@@ -86,34 +88,34 @@ export interface PeerCounts {
   relayed: number;
   spilled: number;
   shielded: number;
-  /** Questions to a member that brought nothing. */
+  /** Questions to a member that brought no answer. */
   failed: number;
-  /** … of which: what it handed over was not what it was asked for. */
+  /** Of these: what the member sent was not what it was asked for. */
   unfit: number;
   /** Questions of members that were refused here. */
   busy: number;
   behind: number;
-  /** Questions of members that wait for purges now. */
+  /** Questions of members that are waiting for purges now. */
   waiting: number;
-  /** Variants fetched because a member said that many ask for them. */
+  /** Variants fetched because a member said that they are hot. */
   replicated: number;
 }
 
 /** How often the directory is checked while a response is awaited. */
 const watchMs = 250;
-/** How long a question waits for purges that its asker knows, how often it looks, and how many may wait. */
+/** How long a question waits for purges that its asker knows, how often it checks, and how many may wait. */
 const behindMsMax = 1000;
 const behindLookMs = 20;
 const behindWaitingMax = 1000;
 /**
- * A member whose failed try took this share of a question's time is not asked for a while, whatever else it answers
- * meanwhile: each request that waits for it is a client that waits. One that was left the rest of the time by a slow
- * member before it had no fair chance. Names of members that are remembered so, far more than a site has.
+ * A member whose failed try took this share of a question's time is not asked for a while, even if it answers other
+ * requests meanwhile: each request that waits for it keeps a client waiting. (A member that got only the time that a
+ * slow member left over had no fair chance.) The names of such members are remembered: far more than a site has.
  */
 const overdueShare = 0.5;
 const overdueMs = 30_000;
 const overdueMax = 512;
-/** A problem's body; ours have some 300 bytes. */
+/** The body of a problem; ours have about 300 bytes. */
 const problemBytesMax = 16_384;
 const detailLengthMax = 500;
 
@@ -123,7 +125,7 @@ interface Parts {
   readonly directory: PeerDirectory;
   readonly client: Pick<PeerClient, "request">;
   readonly isBusy: () => boolean;
-  /** Where the feed stands; null before the first contact and while all is being dropped. */
+  /** The position in the feed; null before the first contact and while everything is being dropped. */
   readonly position: () => FeedPosition | null;
   /** A promise while missed events are replayed, else null. */
   readonly gate: () => Promise<void> | null;
@@ -212,7 +214,7 @@ async function askOne<Result>(
   const { client, clock, directory, position } = state;
   const begunMs = clock.monotonicMs();
   const before = position();
-  // The position moves on when a purge is in force on disk too; in memory it was so earlier.
+  // The position advances when a purge is in force on disk too; in memory it was in force earlier.
   const knownSeq = Math.max(before?.seq ?? 0, state.purgedSeq);
   const gone = new AbortController();
   const cancel = clock.every(watchMs, () => {
@@ -240,7 +242,7 @@ async function askOne<Result>(
     cancelLate = clock.after(Math.max(0, begunMs + timeoutMs - clock.monotonicMs()), () => {
       answer.body.destroy(new Error(`the answer was not whole within ${timeoutMs} ms`));
     });
-    // Its signal ends the client's request up to the head; from then on, this does.
+    // The signal of the question ends the request until the head has arrived; from then on, this does.
     const drop = (): void => {
       answer.body.destroy(gone.signal.reason as Error);
     };
@@ -262,7 +264,7 @@ async function askOne<Result>(
   }
 }
 
-/** A try brought nothing: the next member is asked, or the work is done here. */
+/** A try brought no answer: the next member is asked, or the work is done here. */
 function noteFailure(
   { counts, clock, failures, overdueUntilMs, log }: State,
   question: Pick<Question<unknown>, "role" | "timeoutMs">,
@@ -274,7 +276,7 @@ function noteFailure(
   const facts = { member: name, role: question.role, reason: error.message };
   if (tookMs >= overdueShare * question.timeoutMs) {
     overdueUntilMs.set(name, clock.monotonicMs() + overdueMs);
-    const message = "a peer used most of a request's time without an answer; other nodes are asked for a while";
+    const message = "a peer used up most of a request's time without answering; other nodes are asked for a while";
     failures.warn("OVERDUE", { ...facts, tookMs: Math.round(tookMs), overdueMs }, message);
   }
   if (error instanceof UnfitAnswer) {
@@ -294,7 +296,7 @@ async function caughtUp({ clock, position, gate, counts }: State, theirs: FeedPo
     const ours = position();
     const isSame = theirs === null || (ours !== null && ours.originId === theirs.originId);
     if (gate() === null && isSame && (theirs === null || (ours?.seq ?? 0) >= theirs.seq)) return true;
-    // Another log: whichever of us is wrong will drop all that it has; nothing to wait for.
+    // Another log: whichever of the two nodes is wrong will drop its cache. There is nothing to wait for.
     if (!isSame || clock.monotonicMs() >= deadlineMs || counts.waiting >= behindWaitingMax) return false;
     counts.waiting += 1;
     try {
@@ -305,10 +307,10 @@ async function caughtUp({ clock, position, gate, counts }: State, theirs: FeedPo
   }
 }
 
-/** What a member handed over is not what was asked for. It may be broken, or in somebody else's hands. */
+/** What a member sent is not what was requested. It may be broken, or compromised. */
 export class UnfitAnswer extends Error {}
 
-/** A failure that is not the member's own: asking others would bring the same. */
+/** A failure that is not the member's own: asking others would give the same result. */
 class SharedFailure extends Error {
   readonly failure: NearcastError;
   constructor(failure: NearcastError) {
@@ -317,7 +319,7 @@ class SharedFailure extends Error {
   }
 }
 
-/** What an answer says of itself. @throws SharedFailure, or Error when it is of no use */
+/** What an answer says about itself. @throws SharedFailure, or Error if it is unusable */
 async function readAnswer(answer: Dispatcher.ResponseData): Promise<Told> {
   const refusal = refusals.find((one) => one === fieldOf(answer.headers, fieldNames.refused));
   if (refusal !== undefined) {
@@ -329,7 +331,7 @@ async function readAnswer(answer: Dispatcher.ResponseData): Promise<Told> {
   const told = readTold(answer.headers);
   if (told !== undefined) return told;
   dropBody(answer);
-  throw new Error(`status ${answer.statusCode} without a word of ours`);
+  throw new Error(`status ${answer.statusCode} without the fields of a nearcast response`);
 }
 
 async function detailOf(answer: Dispatcher.ResponseData): Promise<string> {
@@ -337,8 +339,10 @@ async function detailOf(answer: Dispatcher.ResponseData): Promise<string> {
     const problem = parseForeignJson((await readBody(answer, problemBytesMax)).toString()) as {
       detail?: unknown;
     } | null;
-    return typeof problem?.detail === "string" ? problem.detail.slice(0, detailLengthMax) : "as a peer found out";
+    return typeof problem?.detail === "string"
+      ? problem.detail.slice(0, detailLengthMax)
+      : "another node reported this";
   } catch {
-    return "as a peer found out"; // the code is what counts
+    return "another node reported this"; // the code is what counts
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Counts what a purge finds on this node, for the report to the one who requested it: all objects that the purge
- * concerns and that the sweep or a lookup meets.
+ * Counts what a purge finds on this node, for the report to whoever requested it: all objects that the purge concerns
+ * and that the sweep or a lookup meets.
  *
  * Entries are objects in a tier: pictures in one size, sources, files of assets. An object in memory and on disk counts
  * in both. Records of pictures are on disk among the objects; they are counted separately, once per name.
@@ -13,14 +13,14 @@ import type { Found } from "../cache/purges.ts";
 
 export interface PurgeTally {
   found: Found;
-  /** @param isComplete whether all that is stored could be read */
+  /** @param isComplete whether everything that is stored could be read */
   report: (seq: number, isComplete: boolean) => PurgeReport;
 }
 
 export function createPurgeTally(purge: Purge, targets: PurgeTargets): PurgeTally {
   const tiers = { memory: { entries: 0, bytes: 0 }, disk: { entries: 0, bytes: 0 } };
   const records = new Set<string>();
-  /** Of the purge's tags and prefixes, those for which something was found. */
+  /** The purge's tags and prefixes for which something was found. */
   const heldTags = new Set<string>();
   const heldPrefixes = new Set<string>();
 

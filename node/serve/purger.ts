@@ -6,11 +6,10 @@
  *   delete, purge   what is named is gone from both tiers, and is never served again unless the origin says so
  *   soft purge      what is named is revalidated in the background of the next response
  *
- * apply() resolves when the purge is in force, also after a kill. The position in the feed is saved when sync() says
- * that it survives a power failure too: marks by their own journal, and what put and rollback removed by that of the
- * disk tier.
- * The space of purged objects is freed later (cache/purge-sweep.ts). A purge that somebody requested gets a report of
- * what it found; purges caused by a change of a picture get none.
+ * apply() resolves when the purge is in force, and would be after a kill. The position in the feed is saved when sync()
+ * says that it survives a power failure too: marks by their own journal, and what put and rollback removed by that of
+ * the disk tier. The space of purged objects is freed later (cache/purge-sweep.ts). A purge that somebody requested
+ * gets a report of what it found; a purge caused by a change of a picture gets none.
  */
 import type { Fleet } from "#document/document.ts";
 import type { PurgeReport } from "#follow/channel/messages.ts";
@@ -26,11 +25,14 @@ import type { ImageServer } from "./image.ts";
 import { createPurgeTally } from "./purge-tally.ts";
 
 export interface Purger {
-  /** The report comes when all that was purged was met; null: nobody ordered this purge, or this node closes. */
+  /**
+   * The report, when the sweep has met everything that was purged; null: nobody requested this purge, or this node is
+   * stopping.
+   */
   apply: (seq: number, event: PurgeEvent) => Promise<{ report: Promise<PurgeReport | null> }>;
   /**
-   * Makes all that was applied survive a power failure. Resolves to false where the disk refuses: then the feed's
-   * position must stay where it was saved, so that the next start applies it again. Never rejects.
+   * Makes everything that was applied survive a power failure. Resolves to false if the disk refuses: then the saved
+   * position in the feed must not advance, so that the next start applies it again. Never rejects.
    */
   sync: () => Promise<boolean>;
   /** Drops everything: what is cached can't be trusted any more. @param position of the feed from now on */

@@ -1,10 +1,10 @@
 /**
- * Variants from other nodes, as the node that asks sees it.
+ * Variants from other nodes: the side of the node that asks.
  *
  *   request (host, name, variant, the hash that is held) ──▶ member ──▶ what the name stands for, since when, variant
  *
- * Coalesced per variant; given up when every client that waits for it has left. Record and variant are kept in memory
- * only; their place on disk is at their owner. From then on they are served and purged like this node's own.
+ * Coalesced per variant; dropped when every client that waits for it has left. Record and variant are kept in memory
+ * only; their owner has them on disk. From then on they are served and purged like this node's own.
  */
 import type { Dispatcher } from "undici";
 import type { Clock } from "#base/clock.ts";
@@ -28,7 +28,7 @@ import { mustBeUsable } from "./source-freshness.ts";
 import { objectOf, renderWaitMs, type WantedVariant } from "./render.ts";
 import { ofAnotherLog, readHash, type Role, writeKnown, writeNetwork } from "./wire.ts";
 
-/** Whom to ask as what. */
+/** Whom to ask, and in which role. */
 export interface Helpers {
   role: Exclude<Role, "shield">;
   members: () => readonly Member[];
@@ -47,19 +47,19 @@ export interface Relayed {
 }
 
 export interface Relay {
-  /** The result is null when nobody helped, and rejects with a failure that would be the same here. */
+  /** The result is null if nobody helped, and rejects with a failure that would be the same here. */
   ask: (
     wanted: WantedVariant,
     before: SourceRecord | undefined,
     helpers: Helpers,
     context: RequestContext,
   ) => { result: Promise<Relayed | null>; isCollapsed: boolean };
-  /** Whether who asks now joins a question that runs. */
+  /** Whether a request that asks now joins a running question. */
   isUnderWay: (wanted: WantedVariant, role: Helpers["role"]) => boolean;
   purge: (purge: Purge) => void;
 }
 
-/** The way to the member and back, beside its waits for the origin and for a decoder. */
+/** The way to the member and back, in addition to its waits for the origin and for a decoder. */
 const waysMs = 5000;
 
 type Meant = { absentStatus: 404 | 410 } | { sha256: string; variant: { body: Buffer; type: string } | "held" };
@@ -117,7 +117,8 @@ export function createRelay(parts: {
         costMs: Math.round(peerMs),
       });
     }
-    // Overtaken: a purge came meanwhile, so this may be of before it. Of another log: no purge of ours would meet it.
+    // Overtaken: a purge arrived meanwhile, so this may date from before it. Another log: none of our purges would
+    // apply.
     let isStored = !flight.isOvertaken && said.feedSeq !== null;
     if (isStored) {
       records.storeInMemory(record);
@@ -137,7 +138,7 @@ export function createRelay(parts: {
     };
   }
 
-  /** The variant of the bytes that the name meant before: while it means them still, it need not be sent again. */
+  /** The variant of the bytes that the name meant before: if it still means them, it need not be sent again. */
   async function heldVariant(wanted: WantedVariant, before: SourceRecord | undefined) {
     if (before === undefined || "absentStatus" in before.meaning) return undefined;
     const { sha256 } = before.meaning;
@@ -159,7 +160,7 @@ export function createRelay(parts: {
   };
 }
 
-/** The name first, for purges; no name has a line feed. Apart by role, for one may lead to another. */
+/** The name comes first, for purges; no name has a line feed. Kept apart by role, because one may lead to another. */
 function keyOfQuestion({ host, name, variant }: WantedVariant, role: Helpers["role"]): string {
   return [name, role, canonicalName(host.name), canonicalForm(variant)].join("\n");
 }
@@ -176,7 +177,7 @@ function recordOf(
   return { name, meaning: { sha256 }, knownHashes: hashesWith(sha256, known), ...about };
 }
 
-/** @throws UnfitAnswer, or Error when this is no answer to our question */
+/** @throws UnfitAnswer, or Error if this is not an answer to our question */
 async function readVariant(
   answer: Dispatcher.ResponseData,
   variant: Variant,
@@ -188,12 +189,11 @@ async function readVariant(
   if (statusCode === 200 && sha256 !== undefined) {
     const told = fieldOf(headers, "content-type") ?? "";
     const body = await readBody(answer, bytesMax);
-    // A variant's tag is made of its bytes, so what was cut short or changed shows.
-    if (etagOf(body) !== fieldOf(headers, "etag"))
-      throw new UnfitAnswer("the bytes do not have the ETag that was told");
+    // A variant's ETag is computed from its bytes, so it reveals a variant that was cut short or changed.
+    if (etagOf(body) !== fieldOf(headers, "etag")) throw new UnfitAnswer("the bytes do not match the announced ETag");
     const type = typeOfRelayed(body, variant);
-    if (type === undefined) throw new UnfitAnswer(`the bytes are no picture in the format ${variant.format}`);
-    if (type !== told) throw new UnfitAnswer(`the bytes are ${type}, Content-Type says otherwise`);
+    if (type === undefined) throw new UnfitAnswer(`the bytes are not a picture in the format ${variant.format}`);
+    if (type !== told) throw new UnfitAnswer(`the bytes are ${type}, but Content-Type says otherwise`);
     return { sha256, variant: { body, type } };
   }
   dropBody(answer);

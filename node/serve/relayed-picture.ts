@@ -1,7 +1,6 @@
 /**
- * What another node hands over as a variant, looked at before anyone believes it. A peer knows the fleet's secret, but
- * may have been taken over: what it calls a picture could be an SVG with a script or a page of HTML, which a browser
- * would run under the site's name. Pure.
+ * Checks what another node sends as a variant. A peer knows the fleet secret, but may have been compromised: what it
+ * calls a picture could be an SVG with a script or an HTML page, which a browser would run under the site's name. Pure.
  */
 import type { PictureType } from "#base/picture-facts.ts";
 import { type MediaType, mediaTypeOf, sniffPicture } from "#image/picture.ts";
@@ -27,7 +26,7 @@ function typesOf({ format, insteadOfAvif }: Variant): readonly PictureType[] {
   }
 }
 
-/** The media type of these bytes; undefined when they are no picture, or of a format that was not asked for. */
+/** The media type of these bytes; undefined if they are not a picture, or have a format that was not requested. */
 export function typeOfRelayed(bytes: Uint8Array, variant: Variant): MediaType | undefined {
   const type = sniffPicture(bytes);
   return type !== undefined && typesOf(variant).includes(type) ? mediaTypeOf[type] : undefined;

@@ -60,7 +60,7 @@ export interface Rendered {
   object: CachedObject;
   isStored: boolean;
   timings: Timings;
-  /** Cache-Status of the shield, when the bytes came from there. */
+  /** Cache-Status of the shield, if the bytes came from there. */
   status: string | null;
 }
 
@@ -85,9 +85,9 @@ export interface RenderCounts {
 
 export interface Renderings {
   /**
-   * @param asked the bytes, when they are at hand; given back when they would wait here
+   * @param asked the bytes, if they are at hand; released if they would have to wait here
    * @param context of the request that the rendering is for, or of the first of them
-   * @param isRefused asked when the rendering would have to begin: true refuses it as OVERLOADED
+   * @param isRefused called when the rendering would have to begin: true refuses it as OVERLOADED
    */
   render: (
     wanted: WantedVariant,
@@ -102,11 +102,11 @@ export interface Renderings {
 /** How long a variant that could not be rendered is not tried again: the attempt may have cost much. */
 const failureMs = 30_000;
 const failuresMax = 10_000;
-/** What headers said of sources of which the origin recorded nothing: some 200 B each. */
+/** What the headers of sources said about which the origin recorded nothing: about 200 B each. */
 const measuredMax = 20_000;
-/** Reading a header takes some ms; this is a decoder that hangs. */
+/** Reading a header takes a few ms; beyond this, the decoder hangs. */
 const measureTimeoutMs = 2000;
-/** Who waits longer for a decoder has given up, or will. */
+/** Anyone who waits longer for a decoder has given up, or will. */
 export const renderWaitMs = 10_000;
 
 interface Parts {
@@ -202,13 +202,13 @@ async function renderInTurn(state: State, rendering: Rendering): Promise<Rendere
     cost.totalMs,
     async () => await renderNow(state, rendering, cost),
     () => {
-      // Who has to wait gives the bytes back: a thousand that wait must not hold a thousand sources.
+      // A rendering that has to wait releases the bytes: a thousand waiting ones must not hold a thousand sources.
       asked.source = null;
     },
   );
 }
 
-/** Reads the header of a source of which nothing is known. */
+/** Reads the header of a source about which nothing is known. */
 async function measureInTurn(state: State, rendering: Rendering): Promise<PictureFacts> {
   const { parts, measured } = state;
   const { bytes, asked, flight } = rendering;
@@ -295,7 +295,7 @@ function isOfDecoder(code: ErrorCode): boolean {
 }
 
 /**
- * A variant as it is stored and sent. It says itself which variant of what it is, so that it can be asked for again.
+ * A variant as it is stored and sent. It says which variant of which source it is, so that it can be requested again.
  */
 export function objectOf(
   { host, name, variant }: WantedVariant,

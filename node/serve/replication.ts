@@ -30,21 +30,21 @@ export interface NamedVariant {
 
 /** No more than a hundred keys can have a hundredth each. */
 export const hotKeysMax = 100;
-/** A key takes most of a second to be hot that is barely above the hundredth (hot-keys.ts); this adds little to it. */
+/** A key barely above a hundredth takes most of a second to become hot (hot-keys.ts); this adds little to that. */
 const roundMs = 100;
 const timeoutMs = 2000;
-/** How long a member that said that it has a key is not told about it again. */
+/** How long a member that has said that it has a key is not told about it again. */
 const heldMs = 30_000;
-/** Members and keys about which this is remembered. */
+/** How many pairs of member and key are remembered for that. */
 const heldMax = 10_000;
 const answerBytesMax = 4096;
-/** Fetches at one time because of what members said, and how many wait for a turn; what is beyond is told again. */
+/** Concurrent fetches of hot variants, and how many may wait for a turn; members announce the rest again. */
 const fetchesMax = 4;
 const waitingMax = 2 * hotKeysMax;
 
 export interface Replication {
   /**
-   * What a member says is hot; null: not to be had here. Returns for each whether it is here; the others are fetched.
+   * Takes what a member says is hot; null: unusable here. Returns for each whether it is here; the others are fetched.
    */
   take: (told: readonly (WantedVariant | null)[]) => Promise<boolean[]>;
   close: () => void;
@@ -61,7 +61,7 @@ export function replicateHotKeys(parts: {
 }): Replication {
   const { peers, client, hotKeys, images, tiers, clock, log } = parts;
   const heldUntilMs = new LRUCache<string, number>({ max: heldMax });
-  /** In the order in which they were told, by what names them; with those that are being fetched. */
+  /** In the order in which they were announced, by name; includes those that are being fetched. */
   const waiting: WantedVariant[] = [];
   const taken = new Set<string>();
   let fetching = 0;
@@ -105,7 +105,7 @@ export function replicateHotKeys(parts: {
     try {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
         try {
-          // Several members may have said so.
+          // Several members may have announced it.
           if (!(await images.isHere(next)) && (await images.replicate(next))) peers.count("replicated");
         } catch (error) {
           log.debug({ source: next.name, reason: (error as Error).message }, "could not fetch a hot variant");
@@ -150,7 +150,7 @@ function wordsOf({ host, name, variant }: WantedVariant): string {
   return `${host.name}\n${name}\n${canonicalForm(variant)}`;
 }
 
-/** Which variant of what lies under this key; undefined: it is gone, or of a release that did not write it down. */
+/** The variant that is stored under this key; undefined: it is gone, or a release stored it that did not note this. */
 async function namedVariant(tiers: Tiers, key: string): Promise<NamedVariant | undefined> {
   const { host, name, variant } = (await tiers.factsOf(key))?.notes ?? {};
   const isNamed = typeof host === "string" && typeof name === "string" && typeof variant === "string";

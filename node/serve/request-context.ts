@@ -1,10 +1,10 @@
 /**
  * For whom a request is served. An order says what is requested, and is remembered and shared by many requests; a
- * context belongs to one request. It is passed to every wait that client networks share fairly, and sent with a request
- * to another node, which then acts for the same network.
+ * context belongs to one request. It is passed to every wait that is fair between client networks, and sent with a
+ * request to another node, which then acts for the same network.
  */
 export interface RequestContext {
-  /** Of the request, as in the log. */
+  /** The request's ID, as in the log. */
   readonly id: string;
   /** As base/client-network.ts writes it. */
   readonly clientNetwork: string;
@@ -21,12 +21,14 @@ export function until(context: RequestContext, ending: AbortSignal | undefined):
   return { id, clientNetwork, isWhole, signal: AbortSignal.any([signal, ending]) };
 }
 
-/** Work for a client that has its response: it goes on when the client leaves. */
+/** For work on behalf of a client that has its response: it continues when the client leaves. */
 export function unending(context: RequestContext): RequestContext {
   return { ...context, signal: ownWork.signal };
 }
 
-/** What this node does unasked, such as fetching a variant before clients ask for it: in turn with the clients. */
+/**
+ * For what this node does unasked, such as fetching a variant before clients request it: it takes turns with clients.
+ */
 export const ownWork: RequestContext = {
   id: "own-work",
   clientNetwork: "own-work",

@@ -2,10 +2,10 @@
  * A reader of a fill that fetches the rest for itself once it has fallen behind: the bytes that it needs are no longer
  * in memory, and not on disk.
  *
- *   fill ──fell behind──▶ the rest is asked for ──▶ its chunks, one at a time ──▶ the body's end
+ *   fill ──fell behind──▶ the rest is requested ──▶ its chunks, one at a time ──▶ the body's end
  *                               └── not to be had        └── ends early: a failure, never a shorter body
  *
- * next() never waits for the own fetch: ready() does, so that its caller holds no memory meanwhile.
+ * next() never waits for the reader's own fetch: ready() does, so that its caller holds no memory meanwhile.
  */
 import type { BodyReader } from "#base/body.ts";
 import type { Fill } from "../cache/fill.ts";
@@ -21,28 +21,28 @@ interface Reading {
   readonly restOf: RestOf;
   readonly end: number | null;
   position: number;
-  /** Aborted when it is closed: what was asked for is given up. */
+  /** Aborted when the reader is closed: its fetch is dropped. */
   readonly closing: AbortController;
   /** Its own fetch, once it has fallen behind. */
   own: Own | undefined;
-  /** Who waits for bytes of the own fetch. */
+  /** Waits for bytes of the reader's own fetch. */
   wake: (() => void) | undefined;
 }
 
 interface Own {
-  /** Undefined: it has been asked for, and has not come. */
+  /** Undefined: it was requested, and has not arrived. */
   source: FillSource | undefined;
   /** Bytes that nobody has taken yet. */
   left: Buffer | undefined;
   isEnded: boolean;
   failure: Error | undefined;
-  /** The rest, or its next bytes, are on their way. */
+  /** The rest, or its next bytes, are about to arrive. */
   isComing: boolean;
 }
 
 const nothingYet = Buffer.alloc(0);
 
-/** @param restOf the same body from an offset on, while the reader is there; undefined: it can't be had */
+/** @param restOf the same body from an offset on, while the reader is open; undefined: it is not available */
 export function readFill(
   fill: Fill,
   { start, end }: { start: number; end: number | null },
@@ -138,7 +138,7 @@ async function pull(reading: Reading, own: Own): Promise<void> {
   reading.wake?.();
 }
 
-/** Whether the own fetch brought the body to its end: as announced, or as far as the fill has it. */
+/** Whether the reader's own fetch reached the end of the body: as announced, or as far as the fill has it. */
 function judgeEnd({ fill, end, position }: Reading, own: Own): void {
   own.isEnded = true;
   const length = Math.max(fill.lengthBytes ?? 0, fill.arrivedBytes());

@@ -4,7 +4,8 @@
  *   record fresh ──▶ sent as it is, with its age and, if the other node lacks them, the bytes from disk
  *   else ──────────▶ the origin is asked first; while it fails or is late, a stale record that may be used then is sent
  *
- * The other node answers its own clients with what it has meanwhile, so the shield sends nothing stale without need.
+ * The other node meanwhile answers its own clients with what it has, so the shield sends nothing stale unless it has
+ * to.
  */
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";
@@ -37,7 +38,7 @@ export function createShield(parts: {
 }): Shield {
   const { records, meanings, sources, patience, coldTurns } = parts;
 
-  /** The record with the bytes, when the asker lacks them; from disk, or else from the origin alone. */
+  /** The record, with the bytes if the asker lacks them: from disk, or else from the origin alone. */
   async function withBytes(
     source: SourceName,
     known: readonly string[],
@@ -90,12 +91,12 @@ export function createShield(parts: {
         },
         ask: (before, late) => followSource(source, () => ask(source, known, before?.entry, until(context, late))),
         async askBehind({ entry: before }) {
-          // Whoever asked first hears of a failure.
+          // The request that asked first reports the failure.
           try {
             if (!meanings.isUnderWay(source, "origin")) await coldTurns.takeBehind(source.name);
             await meanings.ask(source, before, "origin", unending(context)).result;
           } catch {
-            // What is stale has been sent.
+            // The stale record has been sent.
           }
         },
         waiting: { patience, key: source.name, waitMsFor: (record) => staleWaitMsOf(record, source.host) },

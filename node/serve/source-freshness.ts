@@ -1,6 +1,6 @@
 /**
- * How long the meaning of a name is valid, by the settings of the host; and whether the meaning that another node sent
- * is recent enough to be used. Pure.
+ * How long the meaning of a name is valid, by the settings of the host, and whether a meaning that another node sent is
+ * recent enough to be used. Pure.
  */
 import type { ImagesHost } from "#document/schema/hosts.ts";
 import { type Freshness, judgeUse } from "../cache/freshness.ts";
@@ -23,18 +23,18 @@ export function freshnessOf(
 }
 
 /**
- * How long an origin is waited for that may only be slow. Null: until it fails, because somebody has replaced the
- * picture, and wants to see the new one.
+ * How long to wait for an origin that may only be slow. Null: until it answers or fails, because somebody has replaced
+ * the picture and wants to see the new one.
  */
 export function staleWaitMsOf({ mark }: Pick<SourceRecord, "mark">, host: ImagesHost): number | null {
   return mark === "replaced" ? null : host.staleWaitMs;
 }
 
-/** For the way here, and for a node whose fleet document is a version ahead or behind. */
+/** Allows for the time on the way, and for a node whose fleet document is a version ahead or behind. */
 const graceMs = 5000;
 
 /**
- * A node answers with nothing that is past each window of the host, so one that does was taken over, or is broken.
+ * A node never answers with anything past all windows of the host, so one that does is compromised or broken.
  * @throws UnfitAnswer
  */
 export function mustBeUsable(meaning: Meaning, ageMs: number, host: ImagesHost): void {

@@ -41,29 +41,29 @@ export type Route = "shield" | "origin";
 
 export interface Found {
   answer: SourceAnswer;
-  /** Since the origin said so. */
+  /** Time since the origin said so. */
   ageMs: number;
-  /** The event of the feed that this is good for; null: it must not be kept. */
+  /** The event of the feed that this is valid for; null: it must not be kept. */
   feedSeq: number | null;
   mark: SourceMark | null;
-  /** Cache-Status of the shield, when it was the shield. */
+  /** Cache-Status of the shield, if the shield answered. */
   status: string | null;
 }
 
 export interface SourceBytes {
   body: Buffer;
-  /** How long others were asked for them; null: they were on disk. */
+  /** How long it took others to send them; null: they were on disk. */
   fetchMs: number | null;
-  /** Cache-Status of the shield, when it was the shield. */
+  /** Cache-Status of the shield, if the shield answered. */
   status: string | null;
 }
 
 export interface Sources {
-  /** Where a question goes now that may go to the shield. */
+  /** Where a question that may go to the shield goes now. */
   routeFor: (name: string, most: Route) => Route;
   /** @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
   find: (source: SourceName, known: readonly string[], route: Route, context: RequestContext) => Promise<Found>;
-  /** The bytes with this hash. @throws SourceReplaced when the name means others by now */
+  /** The bytes with this hash. @throws SourceReplaced if the name means other bytes by now */
   bytes: (source: SourceName, sha256: string, most: Route, context: RequestContext) => Promise<SourceBytes>;
 }
 
@@ -88,7 +88,7 @@ export async function followSource<Result>({ name }: SourceName, work: () => Pro
   }
 }
 
-/** The way to the shield and back, beside the time that it waits for the origin. */
+/** The way to the shield and back, in addition to the time that it waits for the origin. */
 const waysMs = 5000;
 const shieldTriesMax = 2;
 
@@ -167,7 +167,7 @@ export function createSources(parts: {
       const { ageMs, mark, status } = said.told;
       return { answer: said.result, ageMs, feedSeq: said.feedSeq, mark, status };
     } catch (error) {
-      // The shield's way to the origin is broken, which says nothing of ours.
+      // The shield can't reach the origin, which says nothing about this node's own path.
       if (error instanceof NearcastError && error.code === "ORIGIN_UNREACHABLE") return null;
       throw error;
     }
@@ -214,12 +214,12 @@ async function readSource(
   const about = picture === undefined ? {} : { picture };
   if (answer.statusCode === 200 && sha256 !== undefined) {
     const body = await readBody(answer, bytesMax);
-    // The origin keeps nothing else, and a decoder would refuse it; here it is known who is to blame.
-    if (sniffPicture(body) === undefined) throw new UnfitAnswer("the bytes of a source are no picture");
+    // The origin keeps nothing else, and a decoder would refuse it. Here it is known who sent it.
+    if (sniffPicture(body) === undefined) throw new UnfitAnswer("the bytes of a source are not a picture");
     if (createHash("sha256").update(body).digest("hex") === sha256) {
       return { outcome: "found", sha256, body, ...about };
     }
-    throw new UnfitAnswer("the bytes of a source do not have the checksum that was told");
+    throw new UnfitAnswer("the bytes of a source do not match the announced checksum");
   }
   dropBody(answer);
   const { statusCode } = answer;

@@ -1,5 +1,5 @@
 /**
- * What nodes say to each other over the peer listener, in fields of HTTP; pure.
+ * What nodes send each other over the peer listener, in HTTP fields; pure.
  *
  *   GET  /v1/image?host=&name=&variant=   a variant                          as owner, spill
  *   GET  /v1/source?host=&name=           what a name means, and its bytes   as shield
@@ -15,10 +15,11 @@
  *                                                        Nearcast-Refused   why the asker should go elsewhere
  *                                                        Nearcast-Problem   what failed for all of us
  *
- * Ages travel, never times of day: the clocks of two machines differ. A question only ever leads to questions of a
- * later role (owner, spill, shield), so none comes back to where it was, whatever the nodes believe of each other.
+ * Ages are sent, never times of day: the clocks of two machines differ. A question only leads to questions of a later
+ * role (owner, spill, shield), so none returns to where it was, whatever the nodes believe about each other.
  *
- * Who asks has proven that it knows the fleet's secret; what it says is read as strictly as a stranger's words.
+ * The asker has proven that it knows the fleet secret; what it sends is nevertheless read as strictly as a stranger's
+ * request.
  */
 import { readClientNetwork } from "#base/client-network.ts";
 import { type ErrorCode, errorCatalogue } from "#base/errors.ts";
@@ -37,10 +38,10 @@ export const roles = ["owner", "spill", "shield"] as const;
 export type Role = (typeof roles)[number];
 
 export const refusals = ["busy", "behind"] as const;
-/** busy: too many renderings wait here already. behind: purges that the asker knows did not arrive here yet. */
+/** busy: too many renderings wait here already. behind: purges that the asker knows have not arrived here yet. */
 export type Refusal = (typeof refusals)[number];
 
-/** Fields with names like this are for nodes alone; no origin's is stored or passed on. */
+/** Fields with names like this are for nodes alone; those of an origin are neither stored nor passed on. */
 export const ownPrefix = "nearcast-";
 
 export const fieldNames = {
@@ -57,21 +58,21 @@ export const fieldNames = {
   problem: "nearcast-problem",
 } as const;
 
-/** What every answer says of itself. */
+/** What every answer says about itself. */
 export interface Told {
-  /** Since the origin, or the cache in front of it, last said so. */
+  /** Time since the origin, or the cache in front of it, last said so. */
   readonly ageMs: number;
-  /** The log, and the last of its events that was in force when this was asked for; null: none can be named. */
+  /** The log, and its last event that was in force when this was requested; null: unknown. */
   readonly log: FeedPosition | null;
   readonly mark: SourceMark | null;
-  /** Cache-Status of the caches between here and the origin, ready to be put before one's own. */
+  /** Cache-Status of the caches between here and the origin, ready to precede the asker's own. */
   readonly status: string | null;
 }
 
-/** Instead of an event's number: of no log that could be named, so nobody may keep it. */
+/** Instead of an event's number: the log is unknown, so nobody may keep the answer. */
 export const ofAnotherLog = -1;
 
-/** A hundred years: more is no age. */
+/** A hundred years: more is not an age. */
 const ageMsMax = 3_155_760_000_000;
 const hashPattern = /^[0-9a-f]{64}$/;
 
@@ -84,13 +85,13 @@ export function writeTold(told: Told): Record<string, string> {
   };
 }
 
-/** Undefined: this is no answer of ours. */
+/** Undefined: this is not an answer of a node. */
 export function readTold(fields: RequestFields): Told | undefined {
   const ageText = fieldOf(fields, fieldNames.age) ?? "";
   const mark = fieldOf(fields, fieldNames.mark) ?? null;
   const status = fieldOf(fields, fieldNames.status) ?? null;
   if (!/^\d{1,13}$/.test(ageText) || Number(ageText) > ageMsMax) return undefined;
-  // What is removed is never told, and an unknown mark may mean as much.
+  // Removed records are never sent, and an unknown mark may mean removal.
   if (mark !== null && mark !== "soft" && mark !== "replaced") return undefined;
   return {
     ageMs: Number(ageText),
@@ -104,7 +105,7 @@ export function writeLog({ originId, seq }: FeedPosition): string {
   return `${originId}/${seq}`;
 }
 
-/** Null when it is absent, or no position. */
+/** Null if it is absent, or not a position. */
 export function readLog(fields: RequestFields): FeedPosition | null {
   const match = /^([A-Za-z0-9_-]{1,64})\/(\d{1,15})$/.exec(fieldOf(fields, fieldNames.log) ?? "");
   return match === null ? null : { originId: match[1] ?? "", seq: Number(match[2]) };
@@ -119,7 +120,7 @@ export function writeKnown(known: readonly string[]): Record<string, string> {
   return known.length === 0 ? {} : { [fieldNames.known]: known.slice(0, knownHashesMax).join(", ") };
 }
 
-/** Undefined when it is no list of hashes, or too long a one. */
+/** Undefined if it is not a list of hashes, or if the list is too long. */
 export function readKnown(fields: RequestFields): readonly string[] | undefined {
   const text = fieldOf(fields, fieldNames.known);
   if (text === undefined) return [];
@@ -127,7 +128,7 @@ export function readKnown(fields: RequestFields): readonly string[] | undefined 
   return hashes.length <= knownHashesMax && hashes.every((hash) => hashPattern.test(hash)) ? hashes : undefined;
 }
 
-/** The network of the client that a question is for; nothing for what a node asks by itself. */
+/** The network of the client that a question is for; nothing for questions of the node itself. */
 export function writeNetwork(clientNetwork: string): Record<string, string> {
   return readClientNetwork(clientNetwork) === undefined ? {} : { [fieldNames.network]: clientNetwork };
 }
@@ -140,7 +141,7 @@ export function readNetwork(fields: RequestFields): string | null | undefined {
 
 /**
  * Failures that are the same wherever the work is tried: the origin's, those of a picture, and the client's own. All
- * others are the asked one's own, and the asker goes on to the next.
+ * others belong to the node that was asked, and the asker tries the next one.
  */
 const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "BODY_TOO_LARGE",
@@ -151,7 +152,7 @@ const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "DECODER_TIMEOUT",
   "DECODER_MEMORY",
   "SOURCE_QUARANTINED",
-  // Elsewhere the network would get what it may not have here.
+  // On another node, the network would get what it may not have here.
   "NETWORK_OVERLOADED",
   "ORIGIN_UNREACHABLE",
   "ORIGIN_TIMEOUT",
@@ -159,7 +160,7 @@ const sharedFailures: ReadonlySet<string> = new Set<ErrorCode>([
   "ORIGIN_BAD_ANSWER",
 ]);
 
-/** The code of a failure that the asker shares; undefined for those of the asked one alone. */
+/** The code of a failure that the asker shares; undefined for failures of the asked node alone. */
 export function readSharedFailure(fields: RequestFields): ErrorCode | undefined {
   const code = fieldOf(fields, fieldNames.problem) ?? "";
   return sharedFailures.has(code) && Object.hasOwn(errorCatalogue, code) ? (code as ErrorCode) : undefined;

@@ -1,5 +1,5 @@
 /**
- * Paces the bodies of requests that come in tiny chunks, per connection (base/chunk-pace.ts). Node's parser calls
+ * Paces request bodies that arrive in tiny chunks, per connection (base/chunk-pace.ts). Node's parser calls
  * push() for each chunk. It can't be stopped in the middle of a read of 64 KiB, so a connection that brought too many
  * small chunks pauses before its next read.
  */
@@ -9,14 +9,14 @@ import { type ChunkPace, createChunkPace, pay, type PaceLimits, waitInLine } fro
 import type { Cancel, Clock } from "#base/clock.ts";
 
 /**
- * Small chunks of one connection. A read may bring 11,000 of them, in some 15 ms; the next one waits 2 s then. A client
- * that sends lines of 128 bytes as they come reaches 1 MB a second.
+ * Small chunks on one connection. A read may bring 11,000 of them, which takes about 15 ms; the next read then waits 2
+ * s. A client that sends lines of 128 bytes one by one reaches 1 MB a second.
  */
 const chunkLimits: PaceLimits = { perSecond: 4000, savedMax: 4000 };
 
 interface PacedSocket {
   readonly pace: ChunkPace;
-  /** While it waits; call it to leave. */
+  /** Set while the connection waits; call it to leave the line. */
   leaveLine: Cancel | undefined;
 }
 

@@ -33,7 +33,7 @@ async function failedStart(t: TestContext, world: World): Promise<FailedStart> {
   return { said: ran.said(), decoders: children.size, left };
 }
 
-test("a DNS port that is taken ends the start with a reason, before any decoder is started", async (t) => {
+test("a DNS port in use ends the start with a reason, before any decoder is started", async (t) => {
   const world = await startWorld(t, ["fra"]);
   const { dns, program } = world.edge("fra");
   await program().kill();
@@ -46,7 +46,7 @@ test("a DNS port that is taken ends the start with a reason, before any decoder 
   assert.equal(decoders, 0);
 });
 
-test("an HTTP port that is taken ends the start with a reason, and the decoders before it", async (t) => {
+test("an HTTP port in use ends the start with a reason, and the decoders first", async (t) => {
   const world = await startWorld(t, ["fra"]);
   const { url, program } = world.edge("fra");
   const { hostname, port } = new URL(url);

@@ -1,4 +1,4 @@
-/** Bodies that the origin refuses, and bodies in tiny chunks: clients get their answer, and others notice nothing. */
+/** Bodies that the origin refuses, and bodies in tiny chunks: clients get their response, and others notice nothing. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
@@ -44,7 +44,7 @@ const floods: [what: string, opening: (to: TestOrigin) => string][] = [
 ];
 
 for (const [what, opening] of floods) {
-  test(`endless bodies in chunks of a byte leave the origin to others: ${what}`, async (t) => {
+  test(`endless bodies in chunks of a byte leave the origin responsive to others: ${what}`, async (t) => {
     const flooded = await startTestOrigin({ after: (cleanUp) => t.after(cleanUp) });
     flood(t, opening(flooded), flooded);
     await sleep(200);

@@ -1,4 +1,4 @@
-/** A thread with clients that send a head and then the same piece without end, and read what comes. */
+/** A thread with clients that send a head, then the same piece without end, and read what arrives. */
 import { connect } from "node:net";
 import { workerData } from "node:worker_threads";
 

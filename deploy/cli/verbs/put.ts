@@ -44,8 +44,8 @@ export function addPut(program: Command, cli: Cli): void {
     more: [
       "PATH is the name at the origin: the new name of a single file, or the prefix of several. The last argument is",
       "PATH unless it names a local file or directory. If it names one and could be PATH, nothing is stored: write",
-      "--to PATH for the name, and ./PATH for the local file. So `put a.jpg b.jpg` stores two local files under their",
-      "own names, `put summer/a.jpg ./winter/b.jpg` two from different directories.",
+      "--to PATH for the name, or ./PATH for the local file. So `put a.jpg b.jpg` stores two local files under their",
+      "own names, and `put summer/a.jpg ./winter/b.jpg` stores two files from different directories.",
       "Directories are searched for .jpg, .jpeg, .png, .webp, .gif and .avif files.",
       "Storing under an existing name makes a new version.",
     ].join("\n"),

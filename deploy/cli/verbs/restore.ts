@@ -22,7 +22,7 @@ export function addRestore(program: Command, cli: Cli): void {
     summary: "restore the origin from a backup",
     more: [
       `Reads a directory that \`${command} backup\` wrote and checks the hash of every file. The origin must be`,
-      "stopped and its data directory empty; with --force, existing data is moved to a directory beside it. The",
+      "stopped and its data directory empty; with --force, existing data is moved to a directory next to it. The",
       "restored origin has a new identity: edges drop their caches once, then follow it automatically.",
     ].join("\n"),
     examples: ["restore /var/backups/nearcast", "restore backup --data /var/lib/nearcast-origin --force"],

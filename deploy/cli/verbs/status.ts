@@ -74,7 +74,7 @@ function closingLines(asked: Asked, failure: CommandFailure | undefined): string
   return [
     `No node could be asked: ${failure.message}`,
     ...failure.lines.map((line) => `  ${line}`),
-    `  While the origin is away, run \`${command} status\` on a node: there it asks the node itself.`,
+    `  While the origin is down, run \`${command} status\` on a node: there, it asks the node itself.`,
   ];
 }
 

@@ -36,7 +36,7 @@ import { addVerb, type Cli, outputOf, wholeNumber, withDataDir } from "../verb.t
 
 /** A cold start reads a geo database of 60 MB and starts decoders, which takes a while on a slow machine. */
 const readyTimeoutMs = 60_000;
-/** Then it goes on: a site that stays down is for `status` to show, and the person may have set it down. */
+/** After this, `up` continues: `status` shows a site that stays down, and the user may have set it down. */
 const seeTimeoutMs = 30_000;
 const pollMs = 100;
 /**
@@ -60,6 +60,8 @@ export function addUp(program: Command, cli: Cli): void {
       "The data directory keeps everything: the next start uses the same pictures, tokens, fleet document and sites.",
       "With --sites, each site is one edge at the real coordinates of its city: 127.0.1.1, 127.0.2.1, …",
       "With --nodes, each site has several edges that share one cache: 127.0.1.1, 127.0.1.2, …",
+      "When --sites or --nodes changes, the files of edges that are no longer started stay: for example edge-local1,",
+      "edge-local1.yaml and edge-local1.log. You can delete them.",
       "Ctrl-C drains and stops everything within 5 s. Press it again to kill everything at once.",
     ].join("\n"),
     examples: [
@@ -207,21 +209,24 @@ async function until(cli: Cli, child: Child, isReady: () => Promise<boolean>): P
   }
 }
 
-/** Until a look-up at any node gives the nearest of all sites: until then, it gives those that the node has seen up. */
+/**
+ * Waits until a lookup at any node returns the nearest of all sites: until then, it returns sites that the node has
+ * seen up.
+ */
 async function untilAllSeeAll(cli: Cli, output: Output, nodes: readonly NodePlace[]): Promise<void> {
   const deadlineMs = cli.clock.monotonicMs() + seeTimeoutMs;
   for (;;) {
     const unseen = (await Promise.all(nodes.map(unseenBy))).flat();
     if (unseen.length === 0) return;
     if (cli.clock.monotonicMs() >= deadlineMs) {
-      output.note(`after ${seeTimeoutMs / 1000} s, not every node answers every other: ${unseen.join(", ")}`);
+      output.note(`after ${seeTimeoutMs / 1000} s, not every node sees every other node up: ${unseen.join(", ")}`);
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }
 
-/** Nodes that this one has not seen up. A site is no measure: it counts as up until its nodes were probed. */
+/** The nodes that this one does not see up. Sites are not a measure: they count as up until their nodes are probed. */
 async function unseenBy(asked: NodePlace): Promise<string[]> {
   const { body } = await askAdmin(asked, "/status");
   const { sites = [] } = body as { sites?: readonly { nodes?: readonly { name?: string; state?: string }[] }[] };

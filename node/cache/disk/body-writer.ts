@@ -1,5 +1,5 @@
 /**
- * Writes a body to its place in the cache while it arrives. Others read what is already written.
+ * Writes a body to its place in the cache while it arrives. Readers can read what is already written.
  *
  *   length known, small ─▶ its place in a segment        unknown ─▶ memory, up to 256 KiB ──longer──▶ file of its own
  *   length known, large ─▶ file of its own                              └─commit─▶ its place in a segment
@@ -21,25 +21,25 @@ import { isPacked, stopWaiting, streamOf } from "./writer.ts";
 export interface BodyWriter {
   /**
    * Resolves to true when the bytes can be read back. False: the disk refuses, or there is no room; the body is lost,
-   * and the caller goes on without a disk. Calls are carried out in order. A caller that does not wait fills memory.
+   * and the caller continues without a disk. Calls are carried out in order. A caller that does not wait fills memory.
    */
   append: (chunk: Buffer) => Promise<boolean>;
-  /** Bytes that were appended, before and after commit() or abort(). Rejects when the disk can't give them. */
+  /** Bytes that were appended, before and after commit() or abort(). Rejects if the disk can't read them. */
   read: (start: number, end: number) => Buffer | Promise<Buffer>;
   /** Makes the object findable, at once and after a restart. False: it was aborted, failed, purged or is incomplete. */
   commit: (facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
   abort: () => void;
-  /** A reader follows: the bytes stay until it calls the result. */
+  /** Keeps the bytes for a reader, until it calls the result. */
   hold: () => () => void;
 }
 
 /** Bodies that arrive at the same time. Each has a descriptor. */
 const writersMax = 4096;
-/** A body of unknown length stays in memory up to here; most are small, and belong in a segment. */
+/** A body of unknown length stays in memory up to this size; most are small, and belong in a segment. */
 const gatheredBytesMax = 256 * 1024;
 /** For all of them together; beyond that, they go to files of their own at once. */
 const gatheredSumMax = 32 * 1024 * 1024;
-/** Files of their own take room in steps, so that an aborted body drives out little. */
+/** Separate files take room in steps, so that an aborted body evicts little. */
 const stepBytes = 1024 * 1024;
 const headRoomBytes = 4096;
 
@@ -47,7 +47,7 @@ interface Body {
   readonly state: DiskState;
   readonly key: string;
   readonly lengthBytes: number | null;
-  /** "gathering": in memory. "failed": nothing more is taken; what was written can still be read. */
+  /** "gathering": in memory. "failed": nothing more is accepted; what was written can still be read. */
   phase: "gathering" | "writing" | "committed" | "failed";
   gathered: Buffer[];
   volume: Volume | undefined;
@@ -55,7 +55,7 @@ interface Body {
   offset: number;
   /** Bytes that can be read back. */
   bytes: number;
-  /** Room in the file that was already accounted for. */
+  /** Room in the file that is already accounted for. */
   roomBytes: number;
   readonly checksums: Checksums;
   last: Promise<boolean>;
@@ -134,7 +134,7 @@ function gather(body: Body, chunk: Buffer): void {
   body.state.gatheredBytes += chunk.length;
 }
 
-/** Moves what was gathered to a file of its own, which takes the rest too. */
+/** Moves the gathered bytes to a file of its own, which takes the rest too. */
 async function spill(body: Body): Promise<void> {
   const { gathered } = body;
   body.phase = "writing";
@@ -288,7 +288,7 @@ async function settle(body: Body): Promise<void> {
   dropGathered(body);
 }
 
-/** The version that it was to replace must not be found in its stead. */
+/** The version that it was to replace must not be found instead. */
 function forgetOlder({ state, key }: Body): void {
   const row = rowOf(state, key);
   if (row !== 0) dropRow(state, row);
@@ -319,7 +319,7 @@ function endWriting(body: Body): void {
   if (body.volume.firstRow === 0) body.state.layout.emptied.add(body.volume);
 }
 
-/** Lets go of file and memory when nobody writes or reads any more. */
+/** Releases file and memory when nobody writes or reads any more. */
 function releaseIfDone(body: Body): void {
   if ((body.phase !== "failed" && body.phase !== "committed") || body.holds > 0 || body.isReleased) return;
   body.isReleased = true;

@@ -25,7 +25,7 @@ export interface Descriptors {
   readonly openMax: number;
   /** By path, the least recently used first. */
   readonly open: Map<string, OpenFile>;
-  /** Removed files that still have users, and the bytes that these take on disk. */
+  /** Removed files that still have users, and the bytes that they take on disk. */
   forgotten: number;
   heldBytes: number;
 }
@@ -37,7 +37,7 @@ export function createDescriptors(files: Files, openMax: number): Descriptors {
 /**
  * A file, pinned until releaseFile(); its descriptor is −1 until `opened` resolves. Undefined: as many files as
  * allowed are in use.
- * @param mode "write" creates the file. Only who created a volume writes to it, and keeps it pinned while it does.
+ * @param mode "write" creates the file. Only the creator of a volume writes to it, and keeps it pinned meanwhile.
  */
 export function pinFile(
   descriptors: Descriptors,
@@ -65,7 +65,7 @@ export function pinFile(
     throw error;
   });
   const file: OpenFile = { path, descriptor: -1, users: 1, isForgotten: false, heldBytes: 0, opened };
-  // Whoever waits for it is told; if nobody does, there is nothing to tell.
+  // Callers that wait get the failure; if nobody waits, it does not matter.
   opened.catch(() => undefined);
   descriptors.open.set(path, file);
   return file;

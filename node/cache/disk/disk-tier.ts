@@ -7,13 +7,13 @@
  *   DIR/bodies/32                      one large body
  *
  * Invariants
- * - A body is written once, to bytes that are never written again. Space becomes free only by the removal of a whole
- *   file, and a reader that has it open keeps it.
+ * - A body is written once, to a place that is never written again. Space is freed only by removing a whole file, and a
+ * reader that has it open keeps it.
  * - An object is findable when its bytes are written, not before. `kill -9` loses what was not in the journal.
  * - No byte of a body leaves before its block was verified by this process.
  * - The files never take more than `bytesMax`, in blocks of 4 KiB, with removed files that are still open.
- * - No store and no look-up rejects. A disk that fails or is slow makes misses, and is left alone for a while
- *   (patience.ts).
+ * - No store and no look-up rejects. A disk that fails or is slow causes misses, and is left alone for a while
+ * (patience.ts).
  */
 import type { Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
@@ -36,26 +36,26 @@ import type { DiskCounts, DiskState } from "./state.ts";
 import { clear, makeDurable, syncRemovals, walk } from "./sweeping.ts";
 import { forget, store } from "./writer.ts";
 
-/** How often the uses of objects are written down: a crash forgets those since then. */
+/** How often the use of objects is recorded on disk: a crash loses what came after. */
 const frequencyIntervalMs = 10_000;
 
 export interface DiskTier {
-  /** By the index alone. */
+  /** According to the index alone. */
   contains: (key: string) => boolean;
   /** The object with its head; its body is not read. At once when the head is in memory. Counts as a use. */
   find: (key: string) => DiskObject | undefined | Promise<DiskObject | undefined>;
   /** Head and body together, for small objects on their way to memory. Never rejects. */
   load: (key: string) => CachedObject | undefined | Promise<CachedObject | undefined>;
-  /** Returns at once whether the object was taken; it is written behind, and found meanwhile. */
+  /** Returns at once whether the object was accepted. It is written in the background, and can be found meanwhile. */
   store: (object: CachedObject) => boolean;
-  /** For a body that is on its way here. Undefined: no room, paused, or off. @param lengthBytes null: unknown */
+  /** A place for a body that is arriving. Undefined: no room, paused, or off. @param lengthBytes null: unknown */
   write: (key: string, lengthBytes: number | null) => BodyWriter | undefined;
   /**
-   * A new head for the same body, after a 304. Resolves to false when the object is gone, another one has taken its
-   * place, or the disk refuses.
+   * Stores a new head for the same body, after a 304. Resolves to false if the object is gone, another one has replaced
+   * it, or the disk refuses.
    */
   replaceHead: (before: Pick<Head, "key" | "facts">, facts: ObjectFacts, headerBlock: Buffer) => Promise<boolean>;
-  /** In force at once; resolves when that holds after a kill too. For a power failure, see sync(). */
+  /** Removal is in force at once; resolves when it holds after a kill too. For a power failure, see sync(). */
   remove: (key: string) => Promise<void>;
   /** Drops everything. Resolves when that holds after a power failure too. */
   clear: () => Promise<void>;
@@ -63,7 +63,7 @@ export interface DiskTier {
   sync: () => Promise<boolean>;
   /** For the sweep. */
   walk: (visitor: SweepVisitor) => Promise<void>;
-  /** Resolves when all that was taken is written. */
+  /** Resolves when everything that was accepted is written. */
   flushed: () => Promise<void>;
   stats: () => DiskStats;
   close: () => Promise<void>;
@@ -71,7 +71,7 @@ export interface DiskTier {
 
 export interface DiskStats extends Readonly<DiskCounts> {
   readonly entries: number;
-  /** Of all files of the tier, in blocks of 4 KiB. */
+  /** The size of all files of the tier, in blocks of 4 KiB. */
   readonly bytes: number;
   readonly bytesMax: number;
   /** Memory that the index takes, outside the heap. */
@@ -82,9 +82,9 @@ export interface DiskStats extends Readonly<DiskCounts> {
 }
 
 /**
- * @param options `bytesMax`: 0 turns the tier off: nothing is stored, nothing found, and older files go.
+ * @param options `bytesMax`: 0 turns the tier off: nothing is stored or found, and older files are removed.
  *   `descriptorsMax`: files that it keeps open. `files`: for tests
- * @throws the system's error when the directory can't be made or read
+ * @throws the system's error if the directory can't be created or read
  */
 export async function openDiskTier(options: {
   directory: string;

@@ -6,11 +6,11 @@
  *                    ▼                     ▼
  *                  ghost                 dropped         a key in the ghost goes straight to main
  *
- * Space becomes free only by the removal of a whole volume (a segment, or the file of one large body), so objects are
- * judged a volume at a time. A volume whose bytes are mostly wanted is put at the end of the queue as it is: that costs
- * no write. Of the others, the wanted objects are copied.
+ * Space is freed only by removing a whole volume (a segment, or the file of one large body), so objects are judged a
+ * volume at a time. A volume whose bytes are mostly wanted is moved to the end of the queue as it is: that costs no
+ * write. The wanted objects of the others are copied.
  *
- * This policy favours bytes: size and cost of an object don't count, so large bodies are not driven out by small ones.
+ * This policy favours bytes: size and cost of an object don't count, so small bodies do not displace large ones.
  */
 
 export type Stream = "small" | "main";
@@ -20,7 +20,7 @@ const smallShare = 0.1;
 /** Uses that a newcomer needs to enter main. */
 const promotedFrom = 1;
 /**
- * A volume of which more than this part is wanted stays as it is; of others, this much is copied at most. Smaller:
+ * A volume of which more than this part is wanted stays as it is; at most this part of the others is copied. Smaller:
  * unwanted bytes stay in whole volumes. Larger: more is copied.
  */
 const wantedShareMax = 0.7;
@@ -40,12 +40,12 @@ export function frequencyAfter(stream: Stream, frequency: number): number {
   return stream === "small" ? 0 : frequency - 1;
 }
 
-/** Whether a volume stays whole. @param volumeBytes including what no object uses any more */
+/** Whether a volume stays whole. @param volumeBytes including bytes that no object uses any more */
 export function staysWhole(wantedBytes: number, volumeBytes: number): boolean {
   return wantedBytes > wantedShareMax * volumeBytes;
 }
 
-/** Most bytes of a volume that are copied. */
+/** The maximum number of bytes of a volume that are copied. */
 export function copiedBytesMax(volumeBytes: number): number {
   return wantedShareMax * volumeBytes;
 }

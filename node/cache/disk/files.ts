@@ -1,8 +1,8 @@
 /**
- * The file operations of the disk tier. All of its I/O goes through this interface, so tests can let each operation
+ * The file operations of the disk tier. All of its I/O goes through this interface, so tests can make each operation
  * fail or hang.
  *
- * By callbacks instead of FileHandle: its promises cost a hit more than the read itself.
+ * It uses callbacks instead of FileHandle, whose promises cost a hit more than the read itself.
  */
 import {
   constants,
@@ -22,27 +22,27 @@ import { syncDirectory } from "#base/atomic-file.ts";
 import { openReadNow, type ReadNow } from "./read-now.ts";
 
 export interface Files {
-  /** "read" fails where there is no file; "write" creates one, without cutting an existing one. */
+  /** "read" fails if there is no file; "write" creates one, without truncating an existing one. */
   open: (path: string, mode: "read" | "write") => Promise<number>;
-  /** Undefined: some of the bytes are not in the page cache, or there is no such call here. Never waits for a disk. */
+  /** Undefined: some bytes are not in the page cache, or this system has no such call. Never waits for a disk. */
   readNow: (descriptor: number, position: number, lengthBytes: number) => Buffer | undefined;
-  /** Like readNow(), without a copy: the bytes are valid until the next call of either. */
+  /** Like readNow(), without a copy: the bytes are valid until the next call of either function. */
   viewNow: (descriptor: number, position: number, lengthBytes: number) => Uint8Array | undefined;
-  /** Fewer bytes than asked for: the file ends there. */
+  /** Fewer bytes than requested: the file ends there. */
   read: (descriptor: number, position: number, lengthBytes: number) => Promise<Buffer>;
   /** Fills `target`. Resolves to the number of bytes that were read; fewer: the file ends there. */
   readInto: (descriptor: number, position: number, target: Buffer) => Promise<number>;
   /** Writes all of the buffers, one after the other. */
   write: (descriptor: number, position: number, buffers: readonly Buffer[]) => Promise<void>;
   sizeOf: (descriptor: number) => Promise<number>;
-  /** What was written to the file survives a power failure from then on, if its name does. */
+  /** Resolves when everything written to the file survives a power failure, if its name does. */
   sync: (descriptor: number) => Promise<void>;
-  /** The names in a directory, as they are now, survive a power failure from then on. */
+  /** Resolves when the current names in a directory survive a power failure. */
   syncDirectory: (directory: string) => Promise<void>;
   /** Never fails: there is nothing that a caller could do. */
   close: (descriptor: number) => void;
   rename: (from: string, to: string) => Promise<void>;
-  /** A file that is not there is as good as removed. */
+  /** A missing file counts as removed. */
   unlink: (path: string) => Promise<void>;
   list: (directory: string) => Promise<string[]>;
   makeDirectory: (path: string) => Promise<void>;
@@ -56,8 +56,8 @@ const fileMode = 0o600;
 const buffersMax = 1024;
 
 /**
- * Operations on a descriptor that are under way. A descriptor that is closed meanwhile, because one of them is given
- * up, closes when they end: its number may be another file's from then on.
+ * Operations in progress on a descriptor. If a descriptor is closed meanwhile, because one of them was given up, it
+ * closes only when they end: after that, its number may belong to another file.
  */
 interface Busy {
   readonly operations: Map<number, number>;
@@ -71,7 +71,7 @@ export function realFiles(): Files {
     readNow(...where) {
       const view = viewNow(...where);
       if (view === undefined) return undefined;
-      // Memory of its own: a slice of Node's pool would keep the whole pool as long as the cache keeps the object.
+      // Memory of its own: a slice of Node's pool would keep the whole pool for as long as the cache keeps the object.
       const copy = Buffer.allocUnsafeSlow(view.length);
       copy.set(view);
       return copy;

@@ -1,10 +1,10 @@
 /**
- * The head of an object as bytes, little-endian: all that HEAD, a 304 and a conditional request need.
+ * The head of an object as bytes, little-endian: everything that HEAD, a 304 and a conditional request need.
  *
  *   magic 4 · length 4 · CRC 4 · body length 8 · key length 2 · facts length 4 · header block length 4 · blocks 4 ·
  *   key · facts (JSON) · header block · CRC-32 of each 256 KiB of the body, 4 each
  *
- * The CRC covers everything behind it. The key is in it, so a record that is read from a wrong place is no record.
+ * The CRC covers everything after it. The key is included, so a record that is read from a wrong place is not valid.
  */
 import { crc32 } from "node:zlib";
 import type { ObjectFacts } from "../object.ts";
@@ -16,7 +16,7 @@ const headPrefixBytes = 34;
 const magic = 0x31_48_43_4e; // "NCH1"
 const checkedFrom = 12;
 
-/** What a GET can be answered from without its body. */
+/** Everything in the answer to a GET except the body. */
 export interface Head {
   readonly key: string;
   readonly facts: ObjectFacts;
@@ -30,7 +30,7 @@ export interface StoredHead extends Head {
   readonly blockChecksums: Uint32Array;
 }
 
-/** Undefined: too large for the index, which no honest object is. */
+/** Undefined: too large for the index, which no legitimate object is. */
 export function encodeHead(head: StoredHead): Buffer | undefined {
   const facts = Buffer.from(JSON.stringify(head.facts));
   const key = Buffer.from(head.key, "latin1");
@@ -56,14 +56,14 @@ export function encodeHead(head: StoredHead): Buffer | undefined {
   return bytes;
 }
 
-/** The length of the record that begins here; 0: none begins here. For a walk over a head segment. */
+/** The length of the record that begins here; 0: none does. For a walk over a head segment. */
 export function headLengthAt(bytes: Buffer, at: number): number {
   if (at + headPrefixBytes > bytes.length || bytes.readUInt32LE(at) !== magic) return 0;
   const lengthBytes = bytes.readUInt32LE(at + 4);
   return lengthBytes >= headPrefixBytes && at + lengthBytes <= bytes.length ? lengthBytes : 0;
 }
 
-/** Undefined when a byte is wrong or one is missing. */
+/** Undefined if a byte is wrong or missing. */
 export function decodeHead(bytes: Buffer): StoredHead | undefined {
   if (bytes.length === 0 || headLengthAt(bytes, 0) !== bytes.length) return undefined;
   if (crc32(bytes.subarray(checkedFrom)) !== bytes.readUInt32LE(8)) return undefined;
@@ -75,7 +75,7 @@ export function decodeHead(bytes: Buffer): StoredHead | undefined {
   for (let at = 0; at < blockChecksums.length; at += 1) blockChecksums[at] = bytes.readUInt32LE(blockEnd + 4 * at);
   return {
     key: bytes.toString("latin1", headPrefixBytes, keyEnd),
-    // The checksum proves that this is as this program wrote it, so its shape needs no second look.
+    // The checksum proves that this program wrote it, so its shape needs no check.
     facts: JSON.parse(bytes.toString("utf8", keyEnd, factsEnd)) as ObjectFacts,
     headerBlock: bytes.subarray(factsEnd, blockEnd),
     lengthBytes: bytes.readUInt32LE(16) * 2 ** 32 + bytes.readUInt32LE(12),

@@ -30,7 +30,7 @@ export interface HeadPlace {
   readonly offset: number;
 }
 
-/** Heads without a body take this part of the tier at most; then those go that were not used. */
+/** Heads without a body take at most this part of the tier; beyond that, unused ones are removed. */
 const bodilessPart = 8;
 /** A segment is compacted when this part of all heads is dead. */
 const deadPart = 0.5;
@@ -93,7 +93,7 @@ function addBytes(state: DiskState, segment: HeadSegment, bytes: number): void {
   segment.bytes += bytes;
 }
 
-/** The head of a row: at once when it was decoded lately or is in the page cache. Rejects as files do. */
+/** The head of a row: at once if it was decoded recently or is in the page cache. Rejects as files do. */
 export function headOf(state: DiskState, row: number): StoredHead | undefined | Promise<StoredHead | undefined> {
   const segment = get(state.index, row, field.headSegment);
   const offset = get(state.index, row, field.headOffset);
@@ -175,7 +175,7 @@ export async function compactHeads(state: DiskState): Promise<boolean> {
   return true;
 }
 
-/** Whether a record stays; it goes when it was not used since it was last judged. */
+/** Whether a record stays; it is removed if it was not used since it was last judged. */
 function takeBodilessUse(state: DiskState, row: number): boolean {
   const frequency = frequencyOf(state.index, row);
   if (frequency === 0) {
@@ -212,7 +212,7 @@ function deadest(state: DiskState): HeadSegment | undefined {
     if (segment === state.openHeads?.segment) continue;
     if (found === undefined || segment.bytes - segment.liveBytes > found.bytes - found.liveBytes) found = segment;
   }
-  // A segment that is all alive would only be copied.
+  // A segment without dead bytes would only be copied.
   return found !== undefined && found.bytes - found.liveBytes > found.bytes / 8 ? found : undefined;
 }
 

@@ -18,7 +18,7 @@ import { addTags, createTagPool, removeTags, type TagPool } from "./tag-pool.ts"
 import { chunkOf, createWords, growWords, placeOf, setWord, wordAt, type Words } from "./words.ts";
 
 const rowBits = 4;
-/** At first; from then on there is a bucket for each object. */
+/** Buckets at first; later, there is one for each object. */
 const bucketsAtFirst = 1024;
 
 export const field = {
@@ -46,7 +46,7 @@ export const frequencyMax = 3;
 export const flag = {
   /** Every block of the body was verified by this process. Not persistent. */
   verified: 1,
-  /** The frequency changed since it was last written down. Not persistent. */
+  /** The frequency has changed since it was last written to disk. Not persistent. */
   dirty: 2,
 } as const;
 
@@ -56,7 +56,7 @@ export interface Index {
   readonly tags: TagPool;
   readonly rowsMax: number;
   count: number;
-  /** Rows that were ever used, and the first of those that are free again. */
+  /** The number of rows ever used, and the first of those that are free again. */
   rowsEnd: number;
   freeRow: number;
   /** Buckets in use: 2^level at the start of a round, and the next one to be split. */
@@ -64,7 +64,7 @@ export interface Index {
   split: number;
 }
 
-/** What an object's row says. Lengths in bytes. */
+/** The contents of an object's row. Lengths in bytes. */
 export interface RowFacts {
   readonly volume: number;
   readonly offset: number;
@@ -93,7 +93,7 @@ export function createIndex(rowsMax: number): Index {
   return index;
 }
 
-/** Makes buckets for about as many rows as will come, so that an empty index is filled without splits. */
+/** Makes buckets for the expected number of rows, so that an empty index is filled without splits. */
 export function expectRows(index: Index, count: number): void {
   const level = Math.ceil(Math.log2(Math.min(count, index.rowsMax)));
   if (index.count > 0 || level <= index.level) return;
@@ -144,7 +144,7 @@ export function addRow(index: Index, key: Key): number {
   return row;
 }
 
-/** Frees a row and its tags; who has it in a list of a volume takes it out first. */
+/** Frees a row and its tags; whoever has it in the list of a volume must remove it there first. */
 export function removeRow(index: Index, row: number): void {
   const bucket = bucketOf(index, get(index, row, field.key));
   const following = get(index, row, field.chain);
@@ -169,7 +169,7 @@ export function isRow(index: Index, row: number): boolean {
   return get(index, row, field.headAndFlags) !== 0;
 }
 
-/** Whether a row is in use with its head at this place still; places are never used twice. */
+/** Whether a row is still in use with its head at this place; places are never used twice. */
 export function isHeadAt(index: Index, row: number, segment: number, offset: number): boolean {
   if (!isRow(index, row)) return false;
   return get(index, row, field.headSegment) === segment && get(index, row, field.headOffset) === offset;
@@ -226,7 +226,7 @@ export function setTags(
   set(index, row, field.tags, addTags(index.tags, hashes, start, end));
 }
 
-/** How often the object was used since it came or was last judged, up to frequencyMax. */
+/** How often the object was used since it arrived or was last judged, up to frequencyMax. */
 export function frequencyOf(index: Index, row: number): number {
   return (get(index, row, field.headAndFlags) >>> 24) & frequencyMax;
 }

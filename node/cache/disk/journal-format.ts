@@ -14,7 +14,7 @@
  *   gone       4 · number                                                     with all objects in it
  *   frequency  5 | frequency << 8 · key 4
  *
- * All entries say what is, not what changes, so replaying one twice does no harm: a snapshot may be written while the
+ * All entries describe a state, not a change, so replaying one twice does no harm: a snapshot may be written while the
  * index changes, as long as the journal of its generation began before it.
  */
 import { crc32 } from "node:zlib";
@@ -97,7 +97,7 @@ export function addGone(entries: Entries, number: number): void {
   entries.words[at + 1] = number;
 }
 
-/** Number of words of the entry that begins here; 0: none does. */
+/** Number of words of the entry that begins here; 0: there is none. */
 export function entryWords(words: Uint32Array, at: number): number {
   const first = words[at] ?? 0;
   switch (first & 0xff) {
@@ -137,7 +137,7 @@ export function framesOf(entries: Entries, ordinal: number): { buffers: Buffer[]
 
 export type Frame =
   | { readonly state: "whole"; readonly words: Uint32Array; readonly end: number }
-  /** The head is right and the entries are not. */
+  /** The head is valid, but the entries are not. */
   | { readonly state: "damaged"; readonly end: number }
   /** The bytes end before the frame does, as a kill leaves it. */
   | { readonly state: "incomplete" }
@@ -155,7 +155,7 @@ export function frameAt(bytes: Buffer, at: number, ordinal: number): Frame {
   return { state: "whole", words: wordsOf(bytes, headEnd, end), end };
 }
 
-/** Differs when a bit of the head does: otherwise a wrong length would look like a frame that was cut short. */
+/** Changes with any bit of the head: otherwise, a wrong length would look like a frame that was cut short. */
 function checkOf(count: number, sum: number, ordinal: number): number {
   return (magic ^ Math.imul(count, 0x9e_37_79_b1) ^ Math.imul(ordinal, 0x85_eb_ca_6b) ^ sum) >>> 0;
 }
@@ -164,7 +164,7 @@ function bytesOf(words: Uint32Array): Buffer {
   return Buffer.from(words.buffer, words.byteOffset, words.byteLength);
 }
 
-/** A view, or a copy where the words don't begin at a multiple of four. */
+/** A view, or a copy if the words don't begin at a multiple of four. */
 function wordsOf(bytes: Buffer, from: number, to: number): Uint32Array {
   const start = bytes.byteOffset + from;
   if (start % wordBytes === 0) return new Uint32Array(bytes.buffer, start, (to - from) / wordBytes);

@@ -1,21 +1,21 @@
 /**
- * Writes the index down, so that the next start finds everything: changes to a journal, and now and then the whole
- * index to a snapshot. journal-format.ts has the bytes, replay.ts reads them.
+ * Writes the index to disk, so that the next start finds everything: changes to a journal, and from time to time the
+ * whole index to a snapshot. journal-format.ts has the bytes, replay.ts reads them.
  *
  *   changes ─▶ pending ──flush: one write──▶ journal-G           snapshot-G+1 whole ─▶ G and older are removed
  *
- * A removal that was confirmed must hold after a restart. Where it can't be written down (a full disk), the files of
- * the index are removed instead: then the next start finds an empty cache. The index in memory stays in use, and is
- * written anew when the disk works again.
+ * A confirmed removal must hold after a restart. If it can't be written (a full disk), the files of the index are
+ * removed instead: then the next start finds an empty cache. The index in memory stays in use, and is written again
+ * from scratch when the disk works.
  *
- * Power failures: what was written may be lost, except for what syncIndex() has confirmed. It confirms the changes in
- * their order: all that came before are safe too. These rules make that true:
- * - A journal counts as unsynced from its first write after a sync, also when it is closed, and when it was found at
- *   the start. syncIndex() syncs all that are unsynced, and their names.
+ * Power failures: what was written may be lost, except for what syncIndex() has confirmed. It confirms changes in
+ * order: all earlier ones are safe too. These rules ensure that:
+ * - A journal counts as unsynced from its first write after a sync, even when it is closed, and also if it was found at
+ * the start. syncIndex() syncs all unsynced journals, and their names.
  * - A snapshot is synced before it gets its name, and its name is synced before the older files go. So an older index
  *   can't come back, and a power failure can't leave an empty snapshot.
- * - After a sync that failed, nobody knows what the disk has (the kernel may have dropped the pages): the files of the
- *   index are removed, and written anew.
+ * - After a failed sync, it is unknown what the disk has (the kernel may have dropped the pages): the files of the
+ * index are removed, and written again.
  */
 import { join } from "node:path";
 import { type Index, isRow } from "./index-table.ts";
@@ -24,13 +24,13 @@ import { blocksOf, type Layout } from "./layout.ts";
 import type { Files } from "./files.ts";
 import { DiskPaused, DiskTooSlow, type Patience, tryOn } from "./patience.ts";
 
-/** Changes that wait for a disk that can't be written. Beyond that the files of the index are removed. */
+/** Changes that wait for a disk that can't be written to. Beyond that, the files of the index are removed. */
 const pendingWordsMax = 1024 * 1024;
-/** A snapshot is due when the journals are longer than it, and than this. */
+/** A snapshot is due when the journals are longer than the last one, and than this. */
 const journalBytesLeast = 64 * 1024;
 /** Rows between two writes of a snapshot. */
 const snapshotRows = 8192;
-/** Of a snapshot, so much is synced at a time: each sync has to meet the deadline of the disk. */
+/** How much of a snapshot is synced at a time: each sync has to meet the deadline of the disk. */
 const syncBytes = 8 * 1024 * 1024;
 
 export interface Journal {
@@ -39,11 +39,11 @@ export interface Journal {
   readonly directory: string;
   pending: Entries;
   generation: number;
-  /** Of journal-G; −1: the next write opens the next one. */
+  /** The descriptor of journal-G; −1: the next write opens the next journal. */
   descriptor: number;
   /** The files of the index were given up: a journal alone would say too little. */
   isInvalid: boolean;
-  /** They were given up, but could not be removed yet. */
+  /** The files were given up, but could not be removed yet. */
   isLeftOver: boolean;
   /** Bytes and frames of journal-G. */
   bytes: number;
@@ -51,9 +51,9 @@ export interface Journal {
   /** Bytes of all other files of the index. */
   otherBytes: number;
   snapshotBytes: number;
-  /** Generations whose journals were written to since their last sync. */
+  /** Generations whose journals were written since their last sync. */
   readonly unsynced: Set<number>;
-  /** The directory has a new name since its last sync. */
+  /** The directory has got a new name since its last sync. */
   isNameUnsynced: boolean;
   /** Writes, and changes of the file, run one after the other. */
   last: Promise<void>;
@@ -86,7 +86,7 @@ export function journalBytes(journal: Journal): number {
   return blocksOf(journal.bytes) + journal.otherBytes;
 }
 
-/** About what the next snapshot takes. */
+/** The approximate size of the next snapshot. */
 export function snapshotBytesFor(index: Index): number {
   return blocksOf(index.count * 60 + index.tags.end * 4 + 4096);
 }
@@ -100,14 +100,14 @@ export function isSnapshotDue(journal: Journal): boolean {
 }
 
 /**
- * Resolves when all entries that were pending are in the file. One write for all who wait.
+ * Resolves when all entries that were pending are in the file. One write serves all callers that wait.
  * @throws DiskPaused or the system's error; the entries are then still pending
  */
 export async function flush(journal: Journal): Promise<void> {
   await inTurn(journal, () => writePending(journal));
 }
 
-/** Whatever writes to the journal, or replaces it, waits for what does so already. */
+/** Whatever writes to the journal, or replaces it, waits for what is already doing so. */
 async function inTurn(journal: Journal, work: () => Promise<void>): Promise<void> {
   const mine = journal.last.then(work, work);
   journal.last = mine;
@@ -117,7 +117,7 @@ async function inTurn(journal: Journal, work: () => Promise<void>): Promise<void
 async function writePending(journal: Journal): Promise<void> {
   if (journal.isLeftOver) throw new DiskPaused("the files of the index have to be removed first");
   if (isGivenUp(journal)) {
-    // There is nothing on disk that these entries would have to correct.
+    // Nothing on disk needs to be corrected by these entries.
     journal.pending = createEntries();
     return;
   }
@@ -128,7 +128,7 @@ async function writePending(journal: Journal): Promise<void> {
   try {
     const { buffers, frames } = framesOf(writing, journal.frames);
     journal.unsynced.add(journal.generation);
-    // At the same place again after a failure, so what was written of it is overwritten.
+    // In the same place again after a failure, so a partial write is overwritten.
     await tryOn(journal.patience, () => journal.files.write(journal.descriptor, journal.bytes, buffers));
     journal.bytes += buffers.reduce((sum, { length }) => sum + length, 0);
     journal.frames += frames;
@@ -141,8 +141,8 @@ async function writePending(journal: Journal): Promise<void> {
 }
 
 /**
- * Resolves when all changes so far survive a power failure. One sync for all who wait; none when nothing was written
- * since the last one.
+ * Resolves when all changes so far survive a power failure. One sync serves all callers that wait; none if nothing was
+ * written since the last one.
  * @throws DiskPaused or the system's error
  */
 export async function syncIndex(journal: Journal): Promise<void> {
@@ -151,7 +151,7 @@ export async function syncIndex(journal: Journal): Promise<void> {
     try {
       await syncWritten(journal);
     } catch (error) {
-      // One that was not begun has lost nothing.
+      // A sync that did not begin has lost nothing.
       if (error instanceof DiskTooSlow || !(error instanceof DiskPaused)) giveUp(journal);
       throw error;
     }
@@ -191,12 +191,12 @@ function putBack(journal: Journal, before: Entries): void {
   journal.pending = { words, end: words.length };
 }
 
-/** Whether the files of the index have to go: too much is not in them, or an earlier try failed. */
+/** Whether the files of the index have to be removed: too much is missing from them, or an earlier try failed. */
 export function mustInvalidate(journal: Journal): boolean {
   return journal.isLeftOver || journal.pending.end > pendingWordsMax;
 }
 
-/** Removes the files of the index, so that the next start finds nothing of what is now in it. @throws as files do */
+/** Removes the files of the index, so that the next start finds none of its current entries. @throws as files do */
 export async function invalidate(journal: Journal): Promise<void> {
   const { files, patience, directory } = journal;
   journal.isInvalid = true;
@@ -221,7 +221,7 @@ export async function invalidate(journal: Journal): Promise<void> {
   journal.snapshotBytes = 0;
 }
 
-/** Nothing more is written to the files of the index, and they have to go. */
+/** Nothing more is written to the files of the index, and they have to be removed. */
 function giveUp(journal: Journal): void {
   journal.isInvalid = true;
   journal.isLeftOver = true;
@@ -239,7 +239,7 @@ function closeJournal(journal: Journal): void {
 
 /** Writes what is pending, and closes the journal. Nothing may be written to it from then on. */
 export async function endJournal(journal: Journal): Promise<void> {
-  // Whoever began the snapshot tells of its failure.
+  // The caller that began the snapshot reports its failure.
   await journal.snapshotting?.catch(() => undefined);
   try {
     if (mustInvalidate(journal)) await invalidate(journal);
@@ -249,7 +249,7 @@ export async function endJournal(journal: Journal): Promise<void> {
   }
 }
 
-/** Opens the journal of the next generation, when all that is pending is in the last one. @throws as files do */
+/** Opens the journal of the next generation, when everything pending is in the last one. @throws as files do */
 async function beginGeneration(journal: Journal): Promise<void> {
   await inTurn(journal, async () => {
     await writePending(journal);
@@ -268,7 +268,7 @@ async function openNext(journal: Journal): Promise<void> {
 }
 
 /**
- * Writes the whole index to a snapshot, then removes what it replaces. Runs beside all changes of the index.
+ * Writes the whole index to a snapshot, then removes what it replaces. The index may change meanwhile.
  * @throws as files do; the older files then stay in force
  */
 export function writeSnapshot(journal: Journal, index: Index, layout: Layout): Promise<void> {
@@ -304,7 +304,7 @@ async function writeSnapshotNow(journal: Journal, index: Index, layout: Layout):
   } finally {
     files.close(descriptor);
   }
-  // Given up meanwhile: what was written holds what must not come back.
+  // Given up meanwhile: what was written contains objects that must not come back.
   if (isGivenUp(journal)) return;
   await tryOn(patience, () => files.rename(path, join(directory, `snapshot-${generation}`)));
   await tryOn(patience, () => files.syncDirectory(directory));

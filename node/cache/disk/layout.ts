@@ -1,13 +1,13 @@
 /**
- * Where bodies lie, in which order their volumes are reclaimed, and which objects each volume holds. Pure: it plans,
- * and others read and write.
+ * Where bodies are stored, in which order their volumes are reclaimed, and which objects each volume holds. Pure: it
+ * plans, and others read and write.
  *
  *   small:  [segment 7][file 9][segment 12, open]        a volume is a segment of many bodies, or the file of one
  *   main:   [segment 3][segment 5][segment 8, open]      the first is the oldest
  *
  * Invariants
- * - A byte of a volume is assigned once: offsets only grow, and numbers of volumes are never used again.
- * - The rows of a volume form a list (previous, next), so a volume is judged without a look at other objects.
+ * - A byte of a volume is assigned once: offsets only grow, and volume numbers are never reused.
+ * - The rows of a volume form a list (previous, next), so a volume is judged without looking at other objects.
  * - A body of 16 KiB or more begins at a multiple of 4,096, so that sendfile() takes whole pages.
  */
 import {
@@ -26,7 +26,7 @@ import { field, frequencyOf, get, type Index, lengthOf, set, setFrequency } from
 import type { Key } from "./key.ts";
 
 export const blockBytes = 4096;
-/** Bodies from this size begin on a page; smaller ones would waste too much of it. */
+/** Bodies of at least this size begin on a page; smaller ones would waste too much of it. */
 const alignedFromBytes = 16 * 1024;
 /** Enough segments that one of them, which stays in reserve, is a small part of the tier. */
 const segmentsMin = 128;
@@ -37,9 +37,9 @@ const segmentsUsual = 4096;
 const segmentBytesMost = 1024 ** 3;
 /** A body larger than this part of a segment gets a file of its own. */
 const segmentPart = 8;
-/** Rows that one reclaim reads before it takes a volume although it is wanted: some 10 ms of CPU time. */
+/** Rows that one reclaim reads before it takes a volume although it is wanted: about 10 ms of CPU time. */
 const judgedRowsMax = 2 ** 17;
-/** Volumes that it looks at, which ends it when most have few rows, or are being written. */
+/** Volumes that it looks at: the limit when most have few rows, or are being written. */
 const judgedVolumesMax = 1024;
 
 export type VolumeKind = "segment" | "file";
@@ -48,9 +48,9 @@ export interface Volume {
   readonly number: number;
   readonly kind: VolumeKind;
   stream: Stream;
-  /** Assigned so far. On disk it takes whole blocks. */
+  /** Bytes assigned so far. On disk they take whole blocks. */
   bytes: number;
-  /** Of those, the bytes of bodies that can be found. */
+  /** Of these, the bytes of bodies that can be found. */
   liveBytes: number;
   /** First row of its list; 0: none. */
   firstRow: number;
@@ -70,7 +70,7 @@ export interface Layout {
   readonly open: Record<Stream, Volume | undefined>;
   readonly ghost: Ghost;
   nextNumber: number;
-  /** Volumes that were opened or moved since somebody last wrote that down. */
+  /** Volumes that were opened or moved since this was last written to the journal. */
   readonly moved: Set<Volume>;
   /** Volumes that may hold nothing any more. */
   readonly emptied: Set<Volume>;
@@ -78,7 +78,7 @@ export interface Layout {
 
 export interface Reclaim {
   readonly volume: Volume;
-  /** Rows whose bodies are copied to main before the volume goes. */
+  /** Rows whose bodies are copied to main before the volume is removed. */
   readonly keep: readonly number[];
 }
 
@@ -96,7 +96,7 @@ export function createLayout(index: Index, bytesMax: number): Layout {
     queues: { small: new Map(), main: new Map() },
     bytes: { small: 0, main: 0 },
     open: { small: undefined, main: undefined },
-    // A variant of a picture takes some 16 KiB.
+    // A variant of a picture takes about 16 KiB.
     ghost: createGhost(bytesMax / (16 * 1024)),
     nextNumber: 1,
     moved: new Set(),
@@ -120,7 +120,7 @@ export function streamFor(layout: Layout, key: Key): Stream {
   return streamOfNewcomer(layout.ghost, key[1] ?? 0, key[2] ?? 0, layout.index.count);
 }
 
-/** A volume at the end of its queue. @param number of one that was found at the start; absent: a new one */
+/** Adds a volume at the end of its queue. @param number of one that was found at the start; absent: a new one */
 export function openVolume(layout: Layout, kind: VolumeKind, stream: Stream, number = layout.nextNumber): Volume {
   layout.nextNumber = Math.max(layout.nextNumber, number + 1);
   const volume: Volume = { number, kind, stream, bytes: 0, liveBytes: 0, firstRow: 0, writers: 0 };
@@ -167,7 +167,7 @@ function offsetIn(volume: Volume, lengthBytes: number): number {
   return lengthBytes >= alignedFromBytes ? blocksOf(volume.bytes) : volume.bytes;
 }
 
-/** Ends a segment: its next body begins a new one. After a failed write, nobody knows what is in its last bytes. */
+/** Ends a segment: the next body begins a new one. After a failed write, the contents of its last bytes are unknown. */
 export function seal(layout: Layout, volume: Volume): void {
   if (layout.open[volume.stream] === volume) layout.open[volume.stream] = undefined;
 }
@@ -197,7 +197,7 @@ export function unlinkRow(layout: Layout, row: number): void {
   if (volume.firstRow === 0) layout.emptied.add(volume);
 }
 
-/** Forgets a volume, whose rows must be gone. */
+/** Forgets a volume, whose rows must have been removed. */
 export function forgetVolume(layout: Layout, volume: Volume): void {
   layout.volumes.delete(volume.number);
   layout.queues[volume.stream].delete(volume.number);
@@ -207,7 +207,7 @@ export function forgetVolume(layout: Layout, volume: Volume): void {
   if (layout.open[volume.stream] === volume) layout.open[volume.stream] = undefined;
 }
 
-/** Whether nothing in the volume can be found, and nothing will be: it can go at once. */
+/** Whether nothing in the volume can be found, now or later: it can be removed at once. */
 export function isEmpty(layout: Layout, volume: Volume): boolean {
   return volume.firstRow === 0 && volume.writers === 0 && layout.open[volume.stream] !== volume;
 }
@@ -218,7 +218,7 @@ export function rowsOf(layout: Layout, volume: Volume): number[] {
   return rows;
 }
 
-/** The next volume to go, and what of it stays in the cache. Undefined: there is none that nobody writes to. */
+/** The next volume to remove, and which of its objects stay in the cache. Undefined: all volumes are being written. */
 export function chooseReclaim(layout: Layout): Reclaim | undefined {
   let last: Volume | undefined;
   for (let judged = 0, judgedRows = 0; judged < judgedVolumesMax && judgedRows < judgedRowsMax; judged += 1) {
@@ -237,7 +237,7 @@ export function chooseReclaim(layout: Layout): Reclaim | undefined {
       return { volume, keep: wanted };
     }
   }
-  // All that were judged are wanted. The last of them goes, but for its most used half.
+  // All judged volumes are wanted. The last of them is removed, except for its most used half.
   return last === undefined ? undefined : { volume: last, keep: mostUsed(layout, last) };
 }
 
@@ -271,7 +271,7 @@ function mostUsed(layout: Layout, volume: Volume): number[] {
   return kept;
 }
 
-/** An object that stays has one use less, and so has to be used again to stay once more. */
+/** An object that stays loses one use, so it has to be used again to stay once more. */
 export function takeUse(layout: Layout, volume: Volume, row: number): void {
   const { index } = layout;
   const frequency = frequencyOf(index, row);
@@ -279,7 +279,7 @@ export function takeUse(layout: Layout, volume: Volume, row: number): void {
   setFrequency(index, row, frequencyAfter(volume.stream, frequency));
 }
 
-/** What the ghost has to know of an object that leaves with its volume. */
+/** What the ghost has to know about an object that is removed with its volume. */
 export function noteDropped(layout: Layout, volume: Volume, row: number): void {
   if (volume.stream !== "small") return;
   rememberDropped(layout.ghost, get(layout.index, row, field.key1), get(layout.index, row, field.key2));

@@ -1,4 +1,4 @@
-/** Opens the state of a disk tier: directories, the index as the last process left it, files of older releases. */
+/** Opens the state of a disk tier: directories, the index that the last process left, files of older releases. */
 import { LRUCache } from "lru-cache";
 import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
@@ -15,12 +15,12 @@ import { createPatience, type Patience } from "./patience.ts";
 import { replay } from "./replay.ts";
 import type { DiskState } from "./state.ts";
 
-/** A disk that needs longer for 4 MiB, or to remove a file, is of no use to clients. */
+/** A disk that needs longer for 4 MiB, or to remove a file, does not help clients. */
 const deadlineMs = 5000;
-/** Reads that hang at most: each holds a buffer of up to 1 MiB. */
+/** The maximum of reads that hang: each holds a buffer of up to 1 MiB. */
 const readsMax = 512;
 const writesMax = 512;
-/** Objects of 1 KiB and more fill the tier before the index, which takes 4 GiB at most. */
+/** Objects of 1 KiB and more fill the tier before the index, which takes at most 4 GiB. */
 const bytesPerRow = 1024;
 const rowsMost = 2 ** 26;
 const rowsLeast = 4096;
@@ -34,7 +34,7 @@ const headOverheadBytes = 512;
 /** Bodies of several blocks that were read in part; of others, blocks are verified again. */
 const partlyVerifiedMax = 4096;
 const folders = ["index", "heads", "segments", "bodies"];
-/** What the layout before this one consists of. */
+/** The files and directories of the previous layout. */
 const olderNames = ["objects", "tmp", "purges"];
 
 export interface StateOptions {
@@ -63,8 +63,8 @@ export async function openState(options: StateOptions): Promise<DiskState> {
   }
   const older = (await files.list(directory)).filter((name) => olderNames.includes(name));
   if (older.length > 0) {
-    log.info({ directory }, "the disk cache has the layout of an older release; it is deleted, and begins empty");
-    // Their bytes are in no sum, so nothing is written before they are gone.
+    log.info({ directory }, "the disk cache has the layout of an older release; it is deleted, and starts empty");
+    // Their bytes are not accounted for, so nothing is written before they are gone.
     state.isReadOnly = true;
     void removeOlder(state, older);
   }
@@ -75,10 +75,10 @@ async function makeFolders({ directory, files }: DiskState): Promise<void> {
   for (const folder of folders) await files.makeDirectory(join(directory, folder));
 }
 
-/** For an index that can't be read: what purges removed may be in it, so nothing of it is used. */
+/** For an index that can't be read: it may contain purged objects, so none of it is used. */
 function beginEmpty(options: StateOptions, error: unknown): DiskState {
   const state = createState(options);
-  state.failures.error("START", { err: error }, "the disk cache could not be read; it is deleted, and begins empty");
+  state.failures.error("START", { err: error }, "the disk cache could not be read; it is deleted, and starts empty");
   state.isReadOnly = true;
   void removeOlder(state, folders);
   return state;

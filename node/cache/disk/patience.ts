@@ -1,12 +1,12 @@
 /**
- * What the tier does about a disk that fails or is slow: it leaves it alone for a while.
+ * How the tier treats a disk that fails or is slow: it leaves the disk alone for a while.
  *
  *   working ──failure, or no result by the deadline──▶ paused ──time is over──▶ one operation tries
  *      ▲                                                 ▲ fails: twice as long     │
  *      └──────────────────────── succeeds ───────────────┴──────────────────────────┘
  *
- * Reads and writes have one record each: a full disk can't be written, but reads go on. An operation that hangs can't
- * be cancelled, so the number of those under way is bounded; past the bound, the next ones are refused at once.
+ * Reads and writes have one record each: a full disk can't be written to, but reads continue. A hanging operation can't
+ * be cancelled, so the number of operations in progress is bounded; beyond the bound, further ones are refused at once.
  */
 import type { Clock } from "#base/clock.ts";
 
@@ -18,16 +18,16 @@ export interface Patience {
   /** An operation that takes longer has failed. */
   readonly deadlineMs: number;
   readonly underwayMax: number;
-  /** Errors that say nothing of the disk, and cause no pause. */
+  /** Errors that say nothing about the disk, and cause no pause. */
   readonly harmless: ReadonlySet<string>;
   underway: number;
   /** 0: working. */
   pauseMs: number;
-  /** By the monotonic clock; until then nothing is tried. */
+  /** On the monotonic clock; until then, nothing is tried. */
   pausedUntilMs: number;
   /** One operation tries whether the disk works again. */
   isTrying: boolean;
-  /** Told of each failure that begins or prolongs a pause. */
+  /** Called for each failure that begins or prolongs a pause. */
   readonly failed: (error: unknown, pauseMs: number) => void;
   failures: number;
 }
@@ -35,7 +35,7 @@ export interface Patience {
 /** Too many open files. */
 const ofTheProcess = ["EMFILE", "ENFILE"];
 
-/** @param what a file that is missing can't be read; one that can't be made has lost its directory */
+/** @param what a missing file can't be read; one that can't be created has lost its directory */
 export function createPatience(
   what: "reads" | "writes",
   parts: Pick<Patience, "clock" | "deadlineMs" | "underwayMax" | "failed">,
@@ -44,10 +44,10 @@ export function createPatience(
   return { ...parts, harmless, underway: 0, pauseMs: 0, pausedUntilMs: 0, isTrying: false, failures: 0 };
 }
 
-/** An operation that was not begun, or has no result: the disk was left alone. */
+/** The operation was not begun, or has no result: the disk was left alone. */
 export class DiskPaused extends Error {}
 
-/** An operation that had no result by its deadline. It may still be carried out. */
+/** The operation had no result by its deadline. It may still be carried out. */
 export class DiskTooSlow extends DiskPaused {}
 
 /** Whether an operation would be begun now. */
@@ -88,7 +88,7 @@ function pause(patience: Patience, error: unknown, isTrial: boolean): void {
 async function byDeadline<Result>(patience: Patience, begin: () => Promise<Result>): Promise<Result> {
   const { clock, deadlineMs } = patience;
   patience.underway += 1;
-  // It leaves the count when it ends, however late.
+  // It is counted until it ends, however late.
   const operation = begin().finally(() => {
     patience.underway -= 1;
   });

@@ -10,7 +10,7 @@ import { endianness } from "node:os";
 import { loadKoffi } from "#base/koffi.ts";
 
 /**
- * The bytes, valid until the next call. Undefined: some of them would have to be waited for, or the file ends before.
+ * The bytes, valid until the next call. Undefined: some of them would require a wait, or the file ends earlier.
  */
 export type ReadNow = (descriptor: number, position: number, lengthBytes: number) => Uint8Array | undefined;
 
@@ -18,7 +18,7 @@ export type ReadNow = (descriptor: number, position: number, lengthBytes: number
 const RWF_NOWAIT = 8;
 const PROT_READ_WRITE = 3;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
-/** One struct iovec: address and length, of 64 bits each. In front of the bytes, which begin on a page. */
+/** One struct iovec: address and length, of 64 bits each. It precedes the bytes, which begin on a page. */
 const vectorBytes = 4096;
 /** Longer reads go through the thread pool: their copy would hold up the event loop. */
 const readNowBytesMax = 256 * 1024;

@@ -1,6 +1,6 @@
 /**
- * Reads bodies, verified: a block of 256 KiB is compared with its checksum when this process first reads it. What was
- * verified is remembered, and later reads take only the bytes that are wanted.
+ * Reads bodies, verified: a block of 256 KiB is compared with its checksum when this process first reads it. Verified
+ * blocks are remembered, and later reads take only the bytes that are wanted.
  *
  * Bytes in the page cache are read at once, in the calling thread (read-now.ts); others through the thread pool.
  */
@@ -14,7 +14,7 @@ import { DiskPaused, isWorking, tryOn } from "./patience.ts";
 import { dropRow, rowOf, touch } from "./rows.ts";
 import { type DiskState, pathOfVolume } from "./state.ts";
 
-/** What a read through the thread pool takes at once. */
+/** How much a read through the thread pool takes at once. */
 const readBytesMax = 4 * bodyBlockBytes;
 
 /** A stored object whose body was not read yet. */
@@ -25,11 +25,11 @@ export interface DiskObject extends Head {
 
 export interface DiskBody {
   /**
-   * The bytes from `start` to before `end`, at once where that is possible. Rejects when they are damaged or can't be
-   * read; never throws.
+   * The bytes from `start` to before `end`, at once if possible. Rejects if they are damaged or can't be read; never
+   * throws.
    */
   read: (start: number, end: number) => Buffer | Promise<Buffer>;
-  /** The same without a copy, valid until the next read of any body. Undefined: read() them, which takes more. */
+  /** The same without a copy, valid until the next read of any body. Undefined: use read(), which takes longer. */
   borrow: (start: number, end: number) => Uint8Array | undefined;
   close: () => void;
 }
@@ -64,7 +64,7 @@ export function find(state: DiskState, key: string): DiskObject | undefined | Pr
   touch(state, row);
   const segment = get(state.index, row, field.headSegment);
   const offset = get(state.index, row, field.headOffset);
-  // Removed or replaced while its head was read: then this row is another's, or none.
+  // Removed or replaced while its head was read: then this row belongs to another object, or to none.
   const isSame = (): boolean => isHeadAt(state.index, row, segment, offset);
   try {
     const head = headOf(state, row);
@@ -120,7 +120,7 @@ function openBody(state: DiskState, place: Place): DiskBody {
   };
 }
 
-/** What was verified before and is in the page cache. */
+/** Reads bytes that were verified before and are in the page cache. */
 function borrowVerified(
   state: DiskState,
   place: Place,
@@ -239,7 +239,7 @@ function nameOf({ volume, offset }: Place): string {
   return `${volume} ${offset}`;
 }
 
-/** Whether the row still is this object's: places are never used twice. */
+/** Whether the row still belongs to this object: places are never used twice. */
 function isRowOf(state: DiskState, { row, volume, offset }: Place): boolean {
   if (!isRow(state.index, row)) return false;
   return get(state.index, row, field.volume) === volume && get(state.index, row, field.offset) === offset;
@@ -251,7 +251,7 @@ function noteDamage(state: DiskState, key: string, row: number): void {
   if (row !== 0) dropRow(state, row);
 }
 
-/** An object whose file is gone, or whose bytes the disk can't give, is gone. One that only came late stays. */
+/** An object whose file is gone, or whose bytes can't be read, is removed. One that was only late stays. */
 function noteReadFailure(state: DiskState, key: string, row: number, error: unknown): void {
   state.counts.readFailures += 1;
   if (error instanceof DiskPaused) return;

@@ -11,8 +11,8 @@ import type { Coming, DiskState } from "./state.ts";
 import { store } from "./writer.ts";
 
 /**
- * False: the object is gone, or its new head can't be written. Then the old one is gone too: it says less.
- * @param before the object that the 304 is about; another one that has taken its place stays as it is
+ * False: the object is gone, or its new head can't be written. Then the old head, which is outdated, is gone too.
+ * @param before the object that the 304 is about; another one that has replaced it stays as it is
  */
 export async function replaceHead(
   state: DiskState,
@@ -56,7 +56,7 @@ async function replaceNow(
   if (bytes === undefined || !(await makeRoom(state, bytes.length + 4096))) return false;
   try {
     const [place] = await appendHeads(state, [bytes]);
-    // Removed, or replaced by another body meanwhile. A body that was only moved is the same.
+    // Removed, or replaced by another body meanwhile. A body that was only moved is still the same.
     const isSame = rowOf(state, key) === row && isHeadAt(state.index, row, headSegment, headOffset);
     if (place === undefined || !isSame || coming.isCancelled) return false;
     const now = rowFacts(state.index, row);

@@ -3,8 +3,8 @@
  *
  *   snapshot-G (the newest) ─▶ journal-G, journal-G+1 … ─▶ rows ─▶ files without rows go, and rows without files
  *
- * A journal that was cut short by a kill is read to its last whole frame. One that is damaged may have lost removals,
- * so everything is dropped: a purge must hold.
+ * A journal that was cut short by a kill is read to its last whole frame. A damaged one may have lost removals, so
+ * everything is dropped: a purge must hold.
  */
 import { join } from "node:path";
 import type { Log } from "#base/log.ts";
@@ -31,7 +31,7 @@ import { chunkOf, placeOf } from "./words.ts";
 import { attach, detach, dropRowQuietly } from "./rows.ts";
 import { type DiskState, pathOfHeads, pathOfVolume } from "./state.ts";
 
-/** The index is read in portions of this size: at least a whole frame. */
+/** The index is read in portions of this size: at least one frame. */
 const readBytes = 1024 * 1024;
 
 /** Fills the index. @throws the system's error when a directory can't be read */
@@ -77,7 +77,7 @@ async function readIndexFile(state: DiskState, name: string, log: Log): Promise<
       expectRows(state.index, size / (objectWords * Uint32Array.BYTES_PER_ELEMENT));
     }
     let ordinal = 0;
-    // One buffer for all portions: the process would keep the memory of many.
+    // One buffer for all portions: the process would not return the memory of many.
     const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, size));
     for (let position = 0; position < size;) {
       const bytes = buffer.subarray(0, await files.readInto(descriptor, position, buffer));
@@ -173,7 +173,7 @@ function putObject(state: DiskState, words: Uint32Array, at: number, length: num
   const { index, layout } = state;
   const key = keyAt(state, words, at);
   const volume = words[at + 5] ?? 0;
-  // Its volume went before this entry was written to a snapshot.
+  // Its volume was removed before this entry was written to a snapshot.
   const isGone = volume !== 0 && !layout.volumes.has(volume);
   const present = findRow(index, key);
   if (present !== 0) detach(state, present);
@@ -199,7 +199,7 @@ function dropAll(state: DiskState): void {
   for (let row = 1; row < state.index.rowsEnd; row += 1) if (isRow(state.index, row)) dropRowQuietly(state, row);
 }
 
-/** Head segments get their size from their files. Files that no row needs go. */
+/** Head segments get their size from their files. Files that no row needs are removed. */
 async function compareHeads(state: DiskState): Promise<void> {
   const { files } = state;
   const names = new Set(await files.list(join(state.directory, "heads")));

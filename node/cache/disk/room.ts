@@ -3,7 +3,7 @@
  *
  *   bytesMax = bodies + heads + index (with the next snapshot) + removed files that are still open + reserve
  *
- * The reserve is what copying takes: wanted bodies and live heads are written again before their old file goes.
+ * The reserve is for copying: wanted bodies and live heads are written again before their old file is removed.
  */
 import { pinFile, releaseFile } from "./descriptors.ts";
 import { compactHeads, isCompactionDue } from "./heads.ts";
@@ -58,8 +58,8 @@ function hasRoom(state: DiskState, bytes: number): boolean {
 }
 
 /**
- * Makes room for `bytes` more, and grants it to the caller: who has used it, or gives it up, calls giveBack(). False:
- * everything that can go is gone, or the disk fails.
+ * Makes room for `bytes` more, and grants it to the caller, who calls giveBack() when it has used it or gives it up.
+ * False: everything that can be removed is gone, or the disk fails.
  */
 export async function makeRoom(state: DiskState, bytes: number): Promise<boolean> {
   if (bytes > bytesMaxNow(state)) return false;
@@ -104,7 +104,7 @@ async function freeSome(state: DiskState): Promise<boolean> {
   return state.index.count > 0 && (await compactHeads(state));
 }
 
-/** Copies what is wanted of a volume to main, then removes the volume. */
+/** Copies the wanted objects of a volume to main, then removes the volume. */
 async function reclaim(state: DiskState, { volume, keep }: Reclaim): Promise<void> {
   noteMoved(state);
   if (keep.length > 0 && isWorking(state.reads) && isWorking(state.writes)) {
@@ -113,7 +113,7 @@ async function reclaim(state: DiskState, { volume, keep }: Reclaim): Promise<voi
       // After a crash, the index must not point to a volume that is gone.
       await flush(state.journal);
     } catch (error) {
-      // What was not copied goes with the volume: it can be fetched again.
+      // Objects that were not copied are removed with the volume: they can be fetched again.
       if (!(error instanceof DiskPaused))
         state.failures.warn(
           "COPY",
@@ -173,7 +173,7 @@ async function writeCopies(state: DiskState, from: Volume, portion: readonly Cop
   }
 }
 
-/** Housekeeping that nobody waits for: one at a time. Failures are told, and tried again the next time. */
+/** Housekeeping that nobody waits for: one task at a time. Failures are logged, and retried the next time. */
 export function tidy(state: DiskState): void {
   state.tidying ??= tidyNow(state)
     .catch((error: unknown) => {
@@ -184,7 +184,7 @@ export function tidy(state: DiskState): void {
     });
 }
 
-/** Writes changes of the index down. After a failure they stay pending, and are in force until a restart. */
+/** Writes changes of the index to disk. After a failure they stay pending, and are in force until a restart. */
 export async function writeIndex(state: DiskState): Promise<void> {
   try {
     await flush(state.journal);
@@ -193,7 +193,7 @@ export async function writeIndex(state: DiskState): Promise<void> {
   }
 }
 
-/** Of a disk that is left alone, its first failure was told. */
+/** Logs a failure, unless the disk is left alone: then its first failure was logged. */
 export function tellIndexFailure(state: DiskState, error: unknown): void {
   if (error instanceof DiskPaused) return;
   state.failures.warn("INDEX", { err: error }, "the index of the disk cache could not be written");

@@ -1,4 +1,4 @@
-/** Changes of the index together with all that hangs on them: volumes, heads, counts and the journal. */
+/** Changes of the index together with everything that depends on it: volumes, heads, counts and the journal. */
 import {
   addRow,
   field,
@@ -22,7 +22,7 @@ import { readKey, tagHash } from "./key.ts";
 import { linkRow, unlinkRow } from "./layout.ts";
 import type { DiskState } from "./state.ts";
 
-/** Rows whose new frequency waits to be written down; of the others, a crash forgets it. */
+/** Rows whose new frequency waits to be written to disk; a crash loses that of others. */
 const dirtyMax = 65_536;
 
 export function rowOf(state: DiskState, key: string): number {
@@ -74,19 +74,19 @@ export function moveBody(state: DiskState, row: number, facts: RowFacts): void {
   addObject(state.journal.pending, state.index, row);
 }
 
-/** Makes an object unfindable; in force after a restart too when the journal was flushed. */
+/** Makes an object unfindable; after a restart too, once the journal has been flushed. */
 export function dropRow(state: DiskState, row: number): void {
   addRemoved(state.journal.pending, state.index, row);
   dropRowQuietly(state, row);
 }
 
-/** For an object that goes with its volume, of which the journal is told once. */
+/** For an object that is removed with its volume, which the journal records once. */
 export function dropRowQuietly(state: DiskState, row: number): void {
   detach(state, row);
   removeRow(state.index, row);
 }
 
-/** The journal must know of a volume before it knows of objects in it. */
+/** The journal must record a volume before objects in it. */
 export function noteMoved(state: DiskState): void {
   for (const volume of state.layout.moved) addVolume(state.journal.pending, volume);
   state.layout.moved.clear();
@@ -94,7 +94,7 @@ export function noteMoved(state: DiskState): void {
 
 export function noteFrequencies(state: DiskState): void {
   for (const row of state.dirtyRows) {
-    // The row may be free or another's by now: then it is not marked, or has a frequency that is worth a word too.
+    // The row may be free or another object's by now: then it is not marked, or its frequency is worth recording too.
     if (!hasFlag(state.index, row, flag.dirty)) continue;
     setFlag(state.index, row, flag.dirty, false);
     addFrequency(state.journal.pending, state.index, row, frequencyOf(state.index, row));
@@ -102,7 +102,7 @@ export function noteFrequencies(state: DiskState): void {
   state.dirtyRows = [];
 }
 
-/** Adds a row to the lists and sums; for the replay too, which writes nothing down. */
+/** Adds a row to the lists and sums; also for the replay, which writes nothing. */
 export function attach(state: DiskState, row: number): void {
   linkRow(state.layout, row);
   countHead(state, row, 1);

@@ -42,16 +42,16 @@ export interface DiskState {
   readonly headSegments: Map<number, HeadSegment>;
   openHeads: { readonly segment: HeadSegment; readonly file: OpenFile } | undefined;
   nextHeadSegment: number;
-  /** Of all head segments, on disk in whole blocks. */
+  /** Size of all head segments, on disk in whole blocks. */
   headBytes: number;
-  /** Of heads without a body: source records and markers. */
+  /** Size of heads without a body: source records and markers. */
   bodilessBytes: number;
   /** The pins of segments that take more bodies. */
   readonly openSegments: Map<number, OpenFile>;
   /** Files that could not be removed, with the bytes that they take. */
   readonly doomed: Map<string, number>;
   doomedBytes: number;
-  /** Room that was made for somebody who has not used it yet. */
+  /** Room that was granted to a caller that has not used it yet. */
   grantedBytes: number;
   roomTurn: Promise<unknown>;
   /** Objects that wait to be written, and are found meanwhile. */
@@ -69,7 +69,7 @@ export interface DiskState {
   readonly heads: LRUCache<number, StoredHead>;
   /** Bodies of several blocks of which some were verified: a bit for each block. */
   readonly verified: LRUCache<string, Uint8Array>;
-  /** Rows whose frequency is to be written down. */
+  /** Rows whose frequency is to be written to disk. */
   dirtyRows: number[];
   /** A word array for look-ups, used within one function only. */
   readonly scratch: Key;

@@ -1,5 +1,5 @@
 /**
- * The removal of many objects at once: by the sweep after purges, by the index first, and of everything.
+ * Removes many objects at once: for the sweep after purges, which looks at the index first, or everything.
  *
  * The index has the age of each object and the hashes of its tags. Where these don't suffice (for a purge by prefix, or
  * to count what a purge concerns), the head of the object is read, which has its tags as text.
@@ -16,7 +16,7 @@ import type { DiskState } from "./state.ts";
 import { tagAt, tagCount } from "./tag-pool.ts";
 import { forget } from "./writer.ts";
 
-/** Rows that are judged in one turn of the event loop: some 2 ms. */
+/** Rows that are judged in one turn of the event loop: about 2 ms. */
 const rowsPerTurn = 65_536;
 
 /** Shows each object to a visitor and removes what it drops. Resolves when that holds after a restart too. */
@@ -62,8 +62,8 @@ export async function clear(state: DiskState): Promise<void> {
 }
 
 /**
- * Removals are written down, or else the index on disk is given up: the next start must not find them again.
- * @param write syncIndex: after a power failure neither
+ * Writes removals to disk, or else gives up the index on disk: the next start must not find these objects again.
+ * @param write syncIndex, if they must not be found after a power failure either
  */
 export async function makeDurable(state: DiskState, write: typeof flush | typeof syncIndex = flush): Promise<void> {
   if (state.isClosed) return;
@@ -75,8 +75,8 @@ export async function makeDurable(state: DiskState, write: typeof flush | typeof
 }
 
 /**
- * Makes all removals so far survive a power failure. Resolves to false where that is not certain: the disk refuses.
- * Without a tier there is nothing to come back.
+ * Makes all removals so far survive a power failure. Resolves to false if that is not certain, because the disk
+ * refuses. Without a tier, nothing can come back.
  */
 export async function syncRemovals(state: DiskState): Promise<boolean> {
   if (state.bytesMax === 0) return true;
@@ -105,15 +105,15 @@ async function invalidateIndex(state: DiskState): Promise<boolean> {
   }
 }
 
-/** Judges an object by its head, and drops it in the same turn: until then it may be removed or replaced. */
+/** Judges an object by its head, and drops it in the same turn: later, it might have been removed or replaced. */
 async function dropByHead(state: DiskState, row: number, { visit }: SweepVisitor): Promise<boolean> {
   const segment = get(state.index, row, field.headSegment);
   const offset = get(state.index, row, field.headOffset);
   const head = await headOrNone(state, row);
-  // What is there now was judged when it was stored.
+  // The object that is there now was judged when it was stored.
   if (!isHeadAt(state.index, row, segment, offset)) return false;
   const bytes = lengthOf(state.index, row) + headBytesOf(state.index, row);
-  // A head that can't be read can't speak for its object.
+  // An object whose head can't be read is dropped, too.
   if (head !== undefined && visit(head.facts, bytes) === "keep") return false;
   dropRow(state, row);
   return true;

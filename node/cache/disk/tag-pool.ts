@@ -3,8 +3,8 @@
  *
  *   row ──▶ [3, hash, hash, hash]      freed blocks of a length form a list through their second word
  *
- * A block stays within one chunk. Blocks of the same length are used again, which fits: most objects of an edge have
- * two to six tags.
+ * A block stays within one chunk. Freed blocks are reused for the same length, which works well: most objects of an
+ * edge have two to six tags.
  */
 import { chunkWords, createWords, growWords, placeOf, setWord, wordAt, type Words } from "./words.ts";
 

@@ -18,7 +18,7 @@ export function pinForWriting(state: DiskState, volume: Volume): OpenFile {
   return file;
 }
 
-/** Closes the segments that take no more bodies. */
+/** Closes the segments that accept no more bodies. */
 export function closeSealed(state: DiskState): void {
   const { open } = state.layout;
   for (const [number, file] of state.openSegments) {
@@ -28,7 +28,7 @@ export function closeSealed(state: DiskState): void {
   }
 }
 
-/** @throws DiskPaused or the system's error; the segment then takes no more bodies */
+/** @throws DiskPaused or the system's error; the segment then accepts no more bodies */
 export async function writeBytes(
   state: DiskState,
   volume: Volume,
@@ -47,7 +47,7 @@ export async function writeBytes(
 
 /** Makes all objects of a volume unfindable, then removes its file. Readers that have it open keep its bytes. */
 export async function dropVolume(state: DiskState, volume: Volume): Promise<void> {
-  if (state.layout.volumes.get(volume.number) !== volume) return; // somebody else was faster
+  if (state.layout.volumes.get(volume.number) !== volume) return; // removed meanwhile
   const bytes = blocksOf(volume.bytes);
   for (const row of rowsOf(state.layout, volume)) {
     noteDropped(state.layout, volume, row);
@@ -62,14 +62,14 @@ export async function dropVolume(state: DiskState, volume: Volume): Promise<void
   await removeFile(state, path, bytes);
 }
 
-/** A file that can't be removed keeps its bytes in the sum, and is tried again. */
+/** A file that can't be removed still counts in the sum, and its removal is retried. */
 export async function removeFile(state: DiskState, path: string, bytes: number): Promise<void> {
   state.doomed.set(path, bytes);
   state.doomedBytes += bytes;
   await removeDoomed(state, path);
 }
 
-/** Tries again to remove what could not be removed. */
+/** Retries the removal of files that could not be removed. */
 export async function retryRemovals(state: DiskState): Promise<void> {
   for (const path of Array.from(state.doomed.keys())) await removeDoomed(state, path);
 }

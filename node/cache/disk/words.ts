@@ -33,7 +33,7 @@ export function setWord(words: Words, index: number, value: number): void {
   chunkOf(words, index)[index & mask] = value;
 }
 
-/** The chunk that holds a word; its place in there is `placeOf(index)`. */
+/** The chunk that holds a word; its place in the chunk is `placeOf(index)`. */
 export function chunkOf(words: Words, index: number): Uint32Array {
   const chunk = words.chunks[index >>> chunkBits];
   if (chunk === undefined) throw new RangeError(`word ${index} is beyond the array`);

@@ -21,7 +21,10 @@ import { readKey } from "./key.ts";
 import type { DiskState } from "./state.ts";
 import { closeSealed, pinForWriting, writeBytes } from "./volumes.ts";
 
-/** Objects that wait to be written take this much memory at most. More are refused: they may still be in memory. */
+/**
+ * Objects that wait to be written take at most this much memory. More are refused: they may still be in the memory
+ * tier.
+ */
 const waitingBytesMax = 64 * 1024 * 1024;
 const batchBytes = 4 * 1024 * 1024;
 const batchObjects = 256;
@@ -35,7 +38,7 @@ interface Placed {
   offset: number;
 }
 
-/** Takes an object to be written. False: not taken, and what it would have replaced is gone. */
+/** Accepts an object to be written. False: refused, and the object that it would have replaced is gone. */
 export function store(state: DiskState, object: CachedObject): boolean {
   if (state.bytesMax === 0 || state.isClosed) return false;
   const bytes = memoryBytesOf(object);
@@ -57,7 +60,7 @@ export function store(state: DiskState, object: CachedObject): boolean {
   return true;
 }
 
-/** Makes what is stored under a key unfindable. The journal has it as pending. Returns whether there was something. */
+/** Makes the object under a key unfindable, which the journal has as pending. Returns whether there was one. */
 export function forget(state: DiskState, key: string): boolean {
   const wasWaiting = stopWaiting(state, key);
   const wasComing = cancelComing(state, key);
@@ -66,7 +69,7 @@ export function forget(state: DiskState, key: string): boolean {
   return wasWaiting || wasComing || row !== 0;
 }
 
-/** What comes later under the same key must not be overwritten by what began before. */
+/** A later object under the same key must not be overwritten by one that began earlier. */
 function cancelComing(state: DiskState, key: string): boolean {
   let wasComing = false;
   for (const one of state.coming) {
@@ -125,7 +128,7 @@ function nextBatch(state: DiskState): CachedObject[] {
   return batch;
 }
 
-/** An object that can't be written; the version that it was to replace must not be found in its stead. */
+/** Drops an object that can't be written; the version that it was to replace must not be found instead. */
 function giveUp(state: DiskState, object: CachedObject): void {
   if (state.waiting.get(object.key) === object) forget(state, object.key);
 }
@@ -208,7 +211,7 @@ export function streamOf(state: DiskState, key: string): Stream {
   return volume?.stream ?? streamFor(state.layout, readKey(key, state.scratch));
 }
 
-/** The bodies with what is between them: less than a block of zeros in front of one that begins on a page. */
+/** The bodies with their padding: less than a block of zeros in front of one that begins on a page. */
 function withPadding(ones: readonly Placed[]): Buffer[] {
   const buffers: Buffer[] = [];
   let end = ones[0]?.offset ?? 0;

@@ -5,15 +5,15 @@
 import { Type } from "typebox";
 import { seconds } from "#base/schema-terms.ts";
 
-/** Within the time that a visitor still waits for a picture, and long for an origin that works. */
+/** Short enough that a visitor still waits for the picture, and long for a working origin. */
 const staleWaitMs = Type.Integer({
   minimum: 0,
   maximum: 120_000,
   default: 1000,
   unit: "ms",
   description:
-    "how long a request waits for the origin if `staleIfErrorSeconds` allows a stale response; then it gets that, " +
-    "and the revalidation continues in the background",
+    "how long a request waits for the origin if `staleIfErrorSeconds` allows a stale response; after that, it gets " +
+    "the stale response, and the revalidation continues in the background",
 });
 
 /** For hosts of kind `images`. */

@@ -8,11 +8,11 @@ import type { EdgeSetup } from "../setup.ts";
 
 const requestGraceMs = 3000;
 
-/** Who answers clients: hits for the front, and the application for everything else. */
+/** What answers clients: hits for the front, and the application for everything else. */
 export interface ClientSide {
   readonly edgeApp: FastifyInstance;
   readonly hits: Answer;
-  /** Hears of each new connection. */
+  /** Called for each new connection. */
   readonly accepted: () => void;
 }
 

@@ -5,8 +5,8 @@
  *                   ▲
  *   refresh() ──────┘   document, site states or kept shares changed: the old ones stay in force meanwhile
  *
- * Before begin(), nothing is sent: no name is answered before every node was judged once. Inputs are read when they are
- * needed, so the first update includes all changes from before it.
+ * Before begin(), nothing is sent: no name is answered before every node has been judged once. Inputs are read when
+ * they are needed, so the first update includes all changes from before it.
  */
 import type { NearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";

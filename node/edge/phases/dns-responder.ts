@@ -1,8 +1,8 @@
 /**
- * Starts the DNS responder, before the phases that take time: a port that is taken ends the start, and the geo data,
- * which take the longest, load beside the other phases. The addresses are bound when begin-service.ts has given it its
- * first inputs and they are in force: until then, queries are refused and go to another nameserver. main.ts provides
- * the responder.
+ * Starts the DNS responder before the phases that take time: a port that is in use ends the start, and the geo data,
+ * which take the longest, load while the other phases run. The addresses are bound when begin-service.ts has given it
+ * its first inputs and they are in force. Until then, queries are refused, and clients ask another nameserver. main.ts
+ * provides the responder.
  */
 import { availableParallelism } from "node:os";
 import type { Lifecycle } from "#base/lifecycle.ts";
@@ -26,7 +26,7 @@ export interface DnsPart extends DnsObserved {
   update: (inputs: DnsInputs) => Promise<void>;
   /** Site → ms until its state may change; a missing site can't change. */
   setSoonestChanges: (msBySite: ReadonlyMap<string, number>) => void;
-  /** Makes cookies with the first secret and accepts those of all. */
+  /** Makes cookies with the first secret, and accepts those of all secrets. */
   setCookieSecrets: (fleetSecrets: readonly Uint8Array[]) => void;
   /** Undefined before the first update. */
   explain: (question: { name: string; type: string; ip: string }) => unknown;
@@ -60,12 +60,12 @@ export async function openDnsResponder(deps: {
   const { config, startDns, process, lifecycle } = deps;
   if (config.dns.addresses.length === 0) return undefined;
   const part = await startDns(dnsOptions(config, process));
-  // For a start that fails. After one that succeeded, begin-service.ts has it closed earlier.
+  // For a start that fails. After a successful start, begin-service.ts closes it earlier.
   lifecycle.defer("DNS responder", part.close);
   return part;
 }
 
-/** The settings of a process, as the responder wants them. */
+/** The settings of a process in the form that the responder expects. */
 export function dnsOptions(config: EdgeConfig, { count, sharesPorts }: ProcessPlace): Parameters<StartDns>[0] {
   const { addresses, geoFiles, asnFile, geoCheckSeconds, identity } = config.dns;
   const { threads, responsesPerSecond, slip, amplificationMax } = config.dns;

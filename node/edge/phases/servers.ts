@@ -18,7 +18,7 @@ export interface Servers {
   images: ImageServer;
   assets: AssetServer;
   purger: Purger;
-  /** Of clients, of peers and of this node itself. */
+  /** Turns for requests of clients, of peers and of this node itself. */
   coldTurns: ColdTurns;
   /** For responses to clients and to peers alike: both hold the memory of this process. */
   transfers: TransferRules;

@@ -28,14 +28,14 @@ export function publicExcept(privateNetworks: readonly string[]): AddressPolicy 
 
 export function isAllowed(policy: AddressPolicy, address: string): boolean {
   if (policy.kind === "any" || !isSpecial(address)) return true;
-  // The IPv6 form of an IPv4 address is judged by that address: a listed network is meant however it is written.
+  // The IPv6 form of an IPv4 address is judged by that address: a listed network applies to both notations.
   const inside = embeddedIpv4(address);
   return (inside.length > 0 ? inside : [address]).every(
     (one) => !isSpecial(one) || policy.except.check(one, isIPv4(one) ? "ipv4" : "ipv6"),
   );
 }
 
-/** Look-ups under way, by name: connections that are opened at the same time share one. */
+/** Look-ups in progress, by name: connections that are opened at the same time share one. */
 const underWay = new Map<string, Promise<readonly string[]>>();
 
 /**

@@ -20,14 +20,14 @@ import { firstToGiveWay, givesWayTo, isSuspect, suspect } from "./overdue.ts";
 import { checkRecovery } from "./recovery-check.ts";
 import { placesPerOrigin, type Upstream, type Waiter } from "./upstream.ts";
 
-/** Who waits longer would rather have an error page, or another try: a visitor leaves a page after some seconds. */
+/** After this, an error page or another try serves visitors better: they leave a page after some seconds. */
 const waitMsMax = 2000;
-/** How often it is looked, while someone waits, for requests that hang and give way. */
+/** How often, while someone waits, hanging requests are looked for that should give way. */
 const lookMs = 100;
 
 /**
  * Waits for a place.
- * @param wish what for
+ * @param wish what the place is for
  * @param signal ends the wait; its reason is thrown
  * @throws NearcastError ORIGIN_BUSY, ORIGIN_UNREACHABLE while the breaker is open
  */
@@ -54,7 +54,7 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
   const isLast = isSuspect(upstream.suspects, wish.network, clock.monotonicMs());
   const displaced = joinQueue(places, wish, waiter, isLast);
   const busy = (why: string): NearcastError => new NearcastError("ORIGIN_BUSY", `${upstream.name}: ${why}`);
-  displaced?.refuse(busy("too many requests wait for a connection; try again later"));
+  displaced?.refuse(busy("too many requests are waiting for a connection; try again later"));
   pump(upstream);
   if (!isGranted) displaceOverdue(upstream);
   if (isGranted) return;
@@ -83,7 +83,7 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
   }
 }
 
-/** Gives places of requests that hang to those who wait, in their turns. Looks again while anyone waits. */
+/** Gives the places of hanging requests to those that wait, in turn. Looks again while anyone waits. */
 function displaceOverdue(upstream: Upstream): void {
   const { breaker, places, awaited, suspects, headTimes, giveWays, counts, clock } = upstream;
   const nowMs = clock.monotonicMs();
@@ -106,7 +106,7 @@ function displaceOverdue(upstream: Upstream): void {
   });
 }
 
-/** Takes one more place for a request that has one already, if one is free and nobody waits for it. */
+/** Takes one more place for a request that already has one, if one is free and nobody waits for it. */
 export function tryEnterAgain(upstream: Upstream, wish: PlaceWish): boolean {
   const { places, breaker, clock } = upstream;
   if (breaker.phase !== "closed" || places.waiting > 0 || !hasPlaceFor(places, wish)) return false;
@@ -120,7 +120,7 @@ export function leave(upstream: Upstream, wish: PlaceWish): void {
   pump(upstream);
 }
 
-/** The breaker has opened: those who wait are not kept waiting. */
+/** The breaker has opened: those that wait are refused at once. */
 export function refuseWaiters(upstream: Upstream): void {
   for (const waiter of emptyQueue(upstream.places)) waiter.refuse(notAsked(upstream));
 }
@@ -150,5 +150,5 @@ export function pump(upstream: Upstream): void {
 }
 
 function notAsked({ name }: Upstream): NearcastError {
-  return new NearcastError("ORIGIN_UNREACHABLE", `${name} failed repeatedly, so it is not asked for a few seconds`);
+  return new NearcastError("ORIGIN_UNREACHABLE", `${name} failed repeatedly, so it gets no requests for a few seconds`);
 }

@@ -7,17 +7,17 @@
  *      └──nobody waits for a place─── recovering ◀────────────┼────────────────── a response ────────────────┘
  *                                         └───failures again──┘
  *
- * Only what speaks for the origin as a whole is counted:
- * - a connection or TLS handshake that fails; `connectFailuresMax` in a row open it
- * - URLs that fail (no response in time, a connection that is cut, no HTTP): `failedUrlsMax` different ones in a row.
- *   Then a URL that worked before is asked first; only if that fails too is the origin taken for broken. So a client
- *   that knows eight broken URLs can't take an origin from the others.
+ * Only failures that concern the origin as a whole count:
+ * - connections or TLS handshakes that fail: `connectFailuresMax` in a row open the breaker
+ * - URLs that fail (no response in time, a connection that is cut off, no HTTP): `failedUrlsMax` different ones in a
+ * row. Then a URL that worked before is requested first. Only if that fails too does the breaker open. So a client that
+ * knows eight broken URLs can't take an origin from the others.
  *
  * Any response is a sign of life, whatever its status: a 503 is passed on, so that the maintenance page of an origin
- * reaches its clients, and failing-urls.ts bounds how often it is asked for.
+ * reaches its clients, and failing-urls.ts bounds how often it is requested.
  *
  * Open: requests are refused at once, so a dead origin costs its clients no time, and is not hammered when it returns.
- * Probing: one request that is known to be good is under way; the others wait for it, but not for long.
+ * Probing: one request that is known to be good is in progress; the others wait for it, but not for long.
  * Recovering: about half as many requests at a time, and per second, as the origin answered before it failed. Each
  * response allows one more at a time, and the responses of a fifth of a second double the rate, up to `rampMost` times
  * the rate before. An origin that is as fast as before has its usual load within a second, and never twice that. Each
@@ -36,27 +36,29 @@ const waitMsMin = 500;
 const waitMsMax = 15_000;
 /** Requests at one time when the recovery begins. */
 const recoveryAllowanceMin = 2;
-/** Times the rate before the failure: at first, and in the first step. Below 2, as some requests come in bursts. */
+/** Factors of the rate before the failure: at first, and at most. Below 2, because some requests come in bursts. */
 const rampStart = 0.5;
 const rampMost = 1.5;
-/** So many responses show that an origin can take more: some, and those of this time. */
+/** How many responses show that an origin can take more: at least this many, and those of this time. */
 const rampAnswersMin = 10;
 const rampAnswersSeconds = 0.2;
 const rampStepMs = 10_000;
-/** An origin whose usual rate is not known, as after a start, may be used to a lot: its recovery goes faster. */
+/**
+ * If the usual rate is not known, for example after a start, the origin may be used to a lot: its recovery is faster.
+ */
 const rampStepUnknownMs = 2000;
 /** Requests per second below which the usual rate counts as not known. */
 const rateKnownMin = 1;
-/** The rate at which a recovery starts at the least: the load before may be unknown, and this harms no origin. */
+/** The minimum rate at which a recovery starts: the load before may be unknown, and this harms no origin. */
 const recoveryRateMin = 32;
-/** Starts that are late by no more than this are made up for: timers are late by some ms, more on a busy machine. */
+/** Requests that start late by no more than this are made up for: timers are some ms late, more on a busy machine. */
 const catchUpMs = 20;
 /** The rate of responses is averaged over about this time. */
 const rateWindowMs = 10_000;
 
 /**
- * How long requests wait for a probe's response. An origin that works has answered by then, and one that hangs must
- * not delay the stale responses that are given in its place.
+ * How long requests wait for a probe's response. A working origin has answered by then, and a hanging one must not
+ * delay the stale responses that are served instead.
  */
 export const probeWaitMs = 500;
 
@@ -66,7 +68,7 @@ export interface Breaker {
   phase: BreakerPhase;
   connectFailures: number;
   readonly failedUrls: Set<string>;
-  /** A request that is known to be good is under way, because many URLs failed. */
+  /** A request that is known to be good is in progress, because many URLs failed. */
   isVerifying: boolean;
   /** How long it stays open this time. */
   waitMs: number;
@@ -75,13 +77,13 @@ export interface Breaker {
   /** Responses per second while it is closed, as of the latest one. */
   rate: number;
   rateAtMs: number;
-  /** Of the oldest request since the latest response; undefined: none. Since then, silence is no pause. */
+  /** Time of the oldest request since the latest response; undefined: none. From then on, silence is not a pause. */
   unansweredSinceMs: number | undefined;
-  /** While it recovers: requests at one time, and the rate, with the moment from which the next one may start. */
+  /** During a recovery: concurrent requests, and the rate, with the moment from which the next one may start. */
   allowance: number;
   recoveryRate: number;
   recoveryRateMax: number;
-  /** Since the rate was last changed. */
+  /** Responses since the rate was last changed. */
   answers: number;
   nextStartMs: number;
   stepEndMs: number;
@@ -108,7 +110,7 @@ export function createBreaker(nowMs: number): Breaker {
 }
 
 /**
- * What becomes of a request that arrives now: it may wait for a place, it is refused, or it may wait while the caller
+ * What happens to a request that arrives now: it may wait for a place, it is refused, or it may wait while the caller
  * sends a probe, whose result goes to probed().
  */
 export function admit(breaker: Breaker, nowMs: number): "admitted" | "refused" | "probe-first" {
@@ -121,18 +123,18 @@ export function admit(breaker: Breaker, nowMs: number): "admitted" | "refused" |
   return "probe-first";
 }
 
-/** Requests that may be under way now. */
+/** How many requests may be in progress now. */
 export function allowanceOf(breaker: Breaker): number {
   if (breaker.phase === "closed") return Number.POSITIVE_INFINITY;
   return breaker.phase === "recovering" ? breaker.allowance : 0;
 }
 
-/** How long the next request has to wait for the sake of the rate; 0: it may start now. */
+/** How long the next request has to wait because of the rate; 0: it may start now. */
 export function startDelayMs(breaker: Breaker, nowMs: number): number {
   return breaker.phase === "recovering" ? Math.max(0, breaker.nextStartMs - nowMs) : 0;
 }
 
-/** A request goes to the origin. */
+/** Notes that a request goes to the origin. */
 export function started(breaker: Breaker, nowMs: number): void {
   if (breaker.phase === "recovering") {
     breaker.nextStartMs = Math.max(nowMs - catchUpMs, breaker.nextStartMs) + 1000 / breaker.recoveryRate;
@@ -141,7 +143,7 @@ export function started(breaker: Breaker, nowMs: number): void {
   if (breaker.phase === "closed") breaker.unansweredSinceMs ??= nowMs;
 }
 
-/** A response came, of whatever status. */
+/** Notes a response, whatever its status. */
 export function succeeded(breaker: Breaker, nowMs: number): void {
   breaker.connectFailures = 0;
   breaker.failedUrls.clear();
@@ -170,7 +172,7 @@ function setRecoveryRate(breaker: Breaker, rate: number): void {
 
 /**
  * Ends a step of the recovery whose time is over.
- * @param isAnyoneWaiting for a place: then the recovery goes on, twice as fast
+ * @param isAnyoneWaiting for a place: then the recovery continues, twice as fast
  */
 export function step(breaker: Breaker, isAnyoneWaiting: boolean, nowMs: number): void {
   if (breaker.phase !== "recovering" || nowMs < breaker.stepEndMs) return;
@@ -188,7 +190,7 @@ export function step(breaker: Breaker, isAnyoneWaiting: boolean, nowMs: number):
 
 /** A connection or a TLS handshake failed. @returns whether the breaker opened */
 export function connectFailed(breaker: Breaker, nowMs: number): boolean {
-  // Open or probing: this began before, or is the probe, which reports by itself.
+  // Open or probing: this request began before, or is the probe, which reports separately.
   if (breaker.phase === "open" || breaker.phase === "probing") return false;
   breaker.connectFailures += 1;
   if (breaker.phase === "closed" && breaker.connectFailures < connectFailuresMax) return false;
@@ -197,8 +199,8 @@ export function connectFailed(breaker: Breaker, nowMs: number): boolean {
 }
 
 /**
- * A URL brought no response over a connection that works.
- * @returns `verify`: ask one that is known to be good, and report to verified()
+ * Notes a URL that brought no response over a working connection.
+ * @returns `verify`: request one that is known to be good, and report to verified()
  */
 export function urlFailed(breaker: Breaker, url: string): "noted" | "verify" {
   if (breaker.phase === "open" || breaker.phase === "probing" || breaker.isVerifying) return "noted";
@@ -208,7 +210,7 @@ export function urlFailed(breaker: Breaker, url: string): "noted" | "verify" {
   return "verify";
 }
 
-/** What the request that is known to be good brought. @returns whether the breaker opened */
+/** Notes the result of the request that is known to be good. @returns whether the breaker opened */
 export function verified(breaker: Breaker, isAlive: boolean, nowMs: number): boolean {
   breaker.isVerifying = false;
   breaker.failedUrls.clear();
@@ -218,7 +220,7 @@ export function verified(breaker: Breaker, isAlive: boolean, nowMs: number): boo
 }
 
 /**
- * What the probe brought.
+ * Notes the result of the probe.
  * @param usualHeadMs how long the origin took for the head of a response before it failed; 0: not known
  */
 export function probed(breaker: Breaker, isAlive: boolean, nowMs: number, usualHeadMs: number): void {
@@ -232,7 +234,7 @@ export function probed(breaker: Breaker, isAlive: boolean, nowMs: number, usualH
   breaker.phase = "recovering";
   breaker.connectFailures = 0;
   breaker.failedUrls.clear();
-  // As many as that rate has under way at one time (Little's law).
+  // The concurrency that this rate implies (Little's law).
   const usualAtOneTime = (breaker.rate * usualHeadMs) / 1000;
   breaker.allowance = Math.max(recoveryAllowanceMin, Math.ceil(usualAtOneTime * rampStart));
   breaker.recoveryRateMax = Math.max(recoveryRateMin, breaker.rate * rampMost);
@@ -246,8 +248,8 @@ function stepMs({ rate }: Breaker): number {
 }
 
 function open(breaker: Breaker, nowMs: number): void {
-  // What the origin is used to: its average up to the first request that it did not answer. From then on it stands
-  // still, however long it takes until the failure is known.
+  // What the origin is used to: its average up to the first request that it did not answer. From then on the average is
+  // frozen, however long it takes until the failure is known.
   if (breaker.phase === "closed") fade(breaker, breaker.unansweredSinceMs ?? nowMs);
   if (breaker.phase === "recovering") breaker.waitMs = Math.min(breaker.waitMs * 2, waitMsMax);
   breaker.phase = "open";

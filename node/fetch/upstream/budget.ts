@@ -4,7 +4,7 @@
  */
 
 export interface BudgetSettings {
-  /** Of an extra request, what each ordinary request earns: 0.1 allows one for ten. */
+  /** The part of an extra request that each ordinary request earns: 0.1 allows one for ten. */
   readonly perRequest: number;
   /** What each second earns, for an origin with few requests. */
   readonly perSecond: number;
@@ -23,13 +23,13 @@ export function createBudget(settings: BudgetSettings, nowMs: number): Budget {
   return { settings, saved: settings.savedAtStart, lastMs: nowMs };
 }
 
-/** An ordinary request goes out. */
+/** Notes that an ordinary request is sent. */
 export function earn(budget: Budget): void {
   const { perRequest, savedMax } = budget.settings;
   budget.saved = Math.min(savedMax, budget.saved + perRequest);
 }
 
-/** Whether an extra request may go out; if so, it is paid for. */
+/** Whether an extra request may be sent; if so, it is paid for. */
 export function trySpend(budget: Budget, nowMs: number): boolean {
   if (!canSpend(budget, nowMs)) return false;
   budget.saved -= 1;

@@ -17,9 +17,9 @@ export const connectTimeoutMs = 3000;
 /** The same as undici's own. */
 const tcpKeepAliveMs = 60_000;
 
-/** Failed before a request could be sent: look-up, TCP or TLS. It speaks for the origin as a whole. */
+/** A failure before a request could be sent: look-up, TCP or TLS. It concerns the origin as a whole. */
 export class ConnectFailure extends Error {
-  /** In the connection's time, nothing came back at all: a new attempt costs the origin nothing. */
+  /** Nothing came back at all in time: a new attempt costs the origin nothing. */
   readonly isTimeout: boolean;
   constructor(cause: unknown, isTimeout: boolean) {
     super("no connection", { cause });
@@ -62,7 +62,7 @@ export function createConnect(parts: { policy: AddressPolicy; clock: Clock }): C
     return isSecure ? await secure(options, socket, signal) : socket;
   }
 
-  /** Tells undici how it ended, in its own way. */
+  /** Reports the result to undici in the form that it expects. */
   async function report(opening: Promise<Socket>, callback: buildConnector.Callback, late: Error): Promise<void> {
     let socket: Socket;
     try {

@@ -2,8 +2,8 @@
  * The connections to one origin: one undici client each, so that only this code decides which request goes over which
  * connection, and no request waits in a queue of the library.
  *
- * The connection that was used last is used next: at quiet times, few are in use, and the others end after their idle
- * time. The places at the origin (places.ts) limit how many there are.
+ * The connection that was used last is used next: at quiet times few are in use, and the others end after their idle
+ * time. The places at the origin (places.ts) limit their number.
  */
 import { Client } from "undici";
 import { type ChunkPace, createChunkPace, type PaceLimits } from "#base/chunk-pace.ts";
@@ -12,22 +12,22 @@ import { type WatchedRequest, watchedRequests } from "#base/watched-requests.ts"
 import type { Connect } from "./connect.ts";
 
 /**
- * An idle connection is kept for this long, unless the origin says less (Keep-Alive: timeout). nginx keeps one for
- * 75 s, Apache and Node for 5 s, and Node says so.
+ * An idle connection is kept for this long, unless the origin asks for less (Keep-Alive: timeout). nginx keeps one for
+ * 75 s, Apache and Node for 5 s; Node announces it.
  */
 const idleMs = 30_000;
 /**
- * Small chunks of all responses of an origin: some 2 % of one core, and 2 ms in one turn of the event loop. A page that
- * its origin writes line by line has a few hundred.
+ * Small chunks in all responses of an origin: about 2 % of one core, and 2 ms in one turn of the event loop. A page
+ * that its origin writes line by line has a few hundred.
  */
 const chunkLimits: PaceLimits = { perSecond: 40_000, savedMax: 4000 };
 
 export interface Connection {
   /** One at a time. */
   readonly request: WatchedRequest;
-  /** Ends the connection, and with it the request on it, at once; also while it is being opened. */
+  /** Ends the connection and the request on it at once, even while it is being opened. */
   readonly destroy: (reason: Error) => void;
-  /** Over TCP and TLS; false while it is being opened, and after it has ended. */
+  /** Whether TCP and TLS are established; false while the connection is being opened, and after it has ended. */
   isOpen: boolean;
 }
 
@@ -35,7 +35,7 @@ export interface Connections {
   readonly origin: string;
   readonly connect: Connect;
   readonly clock: Clock;
-  /** Of the small chunks of all its responses. */
+  /** The pace of the small chunks of all its responses. */
   readonly pace: ChunkPace;
   /** In the order of their last use. */
   readonly idle: Connection[];
@@ -47,7 +47,7 @@ export function createConnections(origin: string, connect: Connect, clock: Clock
   return { origin, connect, clock, pace: createChunkPace(chunkLimits, clock), idle: [], all: new Set(), opened: 0 };
 }
 
-/** An open connection that is idle, or else one that opens itself for its first request. */
+/** An idle connection, or else a new one that opens with its first request. */
 export function takeConnection(connections: Connections): Connection {
   const idle = connections.idle.pop();
   if (idle !== undefined) return idle;
@@ -76,13 +76,13 @@ export function takeConnection(connections: Connections): Connection {
   });
   client.on("disconnect", () => {
     connection.isOpen = false;
-    // In use: the client opens another one by itself if a request still waits for it.
+    // If it was in use, undici opens another one by itself when a request still waits for it.
     if (connections.idle.includes(connection)) connection.destroy(new Error("the idle connection ended"));
   });
   return connection;
 }
 
-/** Nothing runs over it any more. A connection that has ended is dropped. */
+/** Takes back a connection that nothing uses any more. One that has ended is dropped. */
 export function returnConnection(connections: Connections, connection: Connection): void {
   if (!connections.all.has(connection)) return;
   if (connection.isOpen) connections.idle.push(connection);

@@ -1,6 +1,6 @@
 /**
- * One request and its response over one connection. The head comes first; the connection is free when the body has
- * ended, been read or been given up.
+ * One request and its response over one connection. The head arrives first; the connection is free when the body has
+ * ended, or has been read or given up.
  */
 import type { Dispatcher } from "undici";
 import { fewInterimResponses } from "#base/interim-responses.ts";
@@ -21,7 +21,7 @@ export interface Exchange {
   readonly isConnected: () => boolean;
   /** The connection is free, or has ended. Never rejects. */
   readonly ended: Promise<void>;
-  /** Ends it at once, with its connection, in whatever state; head or body fail with the reason. */
+  /** Ends it and its connection at once, in any state; head or body fail with the reason. */
   readonly cancel: (reason: Error) => void;
   /** Of its body. */
   readonly watch: BodyWatch;
@@ -35,7 +35,7 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
   const end = (): void => {
     if (isOver) return;
     isOver = true;
-    // In a turn of its own: undici has not yet done with this request when it says so.
+    // In a turn of its own: undici reports the end before it is done with this request.
     queueMicrotask(() => {
       returnConnection(connections, connection);
       ended.resolve();
@@ -43,13 +43,13 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
   };
   const { watch, around } = watchBody({ clock, silenceMs: wish.bodyTimeoutMs, pace }, end);
   const head = send(connection, wish, around);
-  // A body that was destroyed before its end: undici does not always say that its request is over.
+  // A body that was destroyed early: undici does not always report that its request is over.
   const bodyClosed = (): void => {
     if (isOver) return;
     connection.destroy(new Error("the body was given up"));
     end();
   };
-  // Whoever needs the head waits for it; one that was given up must not end the process.
+  // A caller that needs the head awaits it; the failure of one that was given up must not end the process.
   head.then(({ body }) => body.once("close", bodyClosed), end);
   return {
     head,

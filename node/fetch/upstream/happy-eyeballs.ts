@@ -60,7 +60,7 @@ export async function connectToFirst(
   }
 }
 
-/** The addresses with families in turn, beginning with the first one's (RFC 8305 §4). */
+/** The addresses with alternating families, beginning with the first one's (RFC 8305 §4). */
 export function alternating(addresses: readonly string[]): string[] {
   const isFirstIpv6 = isIPv6(addresses[0] ?? "");
   const first = addresses.filter((address) => isIPv6(address) === isFirstIpv6);

@@ -3,7 +3,7 @@
  *
  * Each bucket is 20 % wider than the one before, so a quantile is at most 20 % too high, whatever the scale: from 1 ms
  * to two minutes, the longest deadline of a host. All counts are halved after 1,000 responses and after a minute, so
- * an origin that became faster or slower is known as such soon.
+ * the histogram soon reflects an origin that has become faster or slower.
  */
 
 const growth = 1.2;

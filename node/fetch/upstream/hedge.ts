@@ -4,8 +4,8 @@
  *   first  ──────────────────── later than 95 % of the recent ones ───────────────▶ cancelled
  *   second                       └──── within the budget, if a place is free ──▶ its head counts
  *
- * The head that comes first is used. The other request may end by itself for a while, so that its connection can be
- * used again. Then, or when others wait for its place, it is cancelled.
+ * The head that arrives first is used. The other request gets a while to end by itself, so that its connection can be
+ * used again. After that, or when others wait for its place, it is cancelled.
  */
 import type { Dispatcher } from "undici";
 import { isSettledWithin } from "#base/settled-within.ts";
@@ -18,11 +18,11 @@ import type { PlaceWish } from "./places.ts";
 import type { Upstream } from "./upstream.ts";
 
 const lateShare = 0.95;
-/** A delay that nobody notices is no reason for a second request. */
+/** A shorter delay, which nobody notices, is no reason for a second request. */
 const hedgeMsMin = 20;
 /**
- * How long the slower request may still take, while nobody waits for its place: origins that are late are late by
- * seconds, and closing the connection would not stop most of them. A small body is read to its end (body.ts).
+ * How long the slower request may still take while nobody waits for its place: late origins are late by seconds, and
+ * closing the connection would not stop most of them. A small body is read to its end (body.ts).
  */
 const graceMs = 5000;
 const lookMs = 100;
@@ -40,8 +40,8 @@ interface Runner {
 
 /**
  * @param isHedged false: never send a second request
- * @param begun called with each request that goes out, so that the caller can cancel it
- * @throws what the first request failed with, when no head came
+ * @param begun called with each request that is sent, so that the caller can cancel it
+ * @throws the failure of the first request, if no head arrived
  */
 export async function firstHead(
   upstream: Upstream,
@@ -81,7 +81,7 @@ function tryHedge(
   first: Runner,
   begun: (exchange: Exchange) => void,
 ): Runner | undefined {
-  // Others hang on this URL too: it is the URL that is slow, and one more request would hang as well.
+  // Other requests for this URL hang too: the URL itself is slow, and one more request would hang as well.
   const isUrlSlow = (upstream.places.inUseByUrl.get(place.url) ?? 0) > 1;
   if (isUrlSlow || !tryEnterAgain(upstream, place)) return undefined;
   if (!trySpend(upstream.hedges, upstream.clock.monotonicMs())) {
@@ -90,7 +90,7 @@ function tryHedge(
   }
   upstream.counts.hedges += 1;
   const second = begin(upstream, wish, begun);
-  // The slower one ends soon; the other has the place of the request.
+  // The slower one ends soon; the faster one keeps the place of the request.
   void Promise.race([first.exchange.ended, second.exchange.ended]).finally(() => {
     leave(upstream, place);
   });
@@ -109,18 +109,18 @@ async function headOf(upstream: Upstream, { exchange, startedMs }: Runner): Prom
   return { head, exchange };
 }
 
-/** Lets the slower request end by itself for a while, then cancels it. */
+/** Gives the slower request a while to end by itself, then cancels it. */
 async function giveUp({ clock, headTimes, places }: Upstream, { exchange, startedMs }: Runner): Promise<void> {
   const givenUpMs = clock.monotonicMs();
   let hasHead = false;
   let isLate = false;
   const cancel = clock.every(lookMs, () => {
     const nowMs = clock.monotonicMs();
-    // It takes longer still. Without it, the slow ones would be missing from what is known.
+    // It takes even longer. Without this, slow responses would be missing from the statistics.
     if (!hasHead && !isLate) recordHeadTime(headTimes, nowMs - startedMs, nowMs);
     isLate = true;
     if (places.waiting > 0 || nowMs - givenUpMs >= graceMs)
-      exchange.cancel(new Error("another request brought the head first"));
+      exchange.cancel(new Error("the other request got the head first"));
   });
   try {
     const head = await exchange.head;
@@ -128,7 +128,7 @@ async function giveUp({ clock, headTimes, places }: Upstream, { exchange, starte
     dropBody(head);
     await exchange.ended;
   } catch {
-    // Cancelled, or failed by itself: the other request's head is all that counts.
+    // Cancelled, or failed by itself: only the other request's head counts.
   } finally {
     cancel();
   }

@@ -1,7 +1,6 @@
 /**
- * Bodies under way that do not need the origin any more: their readers take less than it sends, or they are streams of
- * events. Such a body holds no place (places.ts), or slow readers would keep everyone from the origin; it holds its
- * connection.
+ * Bodies in progress that hardly use the origin: their readers take less than it sends, or they are event streams. Such
+ * a body holds no place (places.ts), or slow readers would keep everyone from the origin; but it keeps its connection.
  *
  *   body under way ──▶ its reader is slow for some seconds, or it is an event stream ──▶ held, without a place
  *                                           └──▶ too many are held: it keeps its place; if others wait for places,
@@ -14,27 +13,29 @@ export interface HeldBody {
   readonly network: string;
   readonly sinceMs: number;
   readonly watch: BodyWatch;
-  /** Ends it, with its connection. */
+  /** Ends the body and its connection. */
   readonly cut: () => void;
 }
 
-/** What this needs of an origin (upstream.ts). */
+/** The parts of an origin (upstream.ts) that this needs. */
 interface Holder {
   readonly held: Set<HeldBody>;
   readonly clock: Clock;
   readonly places: { readonly waiting: number };
 }
 
-/** Beside the places, so the most connections to one origin are the sum of both. Each costs some 100 KB here. */
+/**
+ * In addition to the places: the maximum of connections to one origin is the sum of both. Each costs about 100 KB here.
+ */
 export const heldBodiesMax = 256;
-/** So often in a row, at this interval, a body is found waiting for its reader before it counts as held. */
+/** How many times in a row, at this interval, a body must be waiting for its reader to count as held. */
 const pausesMin = 3;
 const lookMs = 1000;
 
 /**
- * @param body under way, with a place
+ * @param body in progress, with a place
  * @param giveUpPlace called once, when the body is held
- * @returns ends the watch; to be called at the body's end
+ * @returns a function that ends the watch, to be called at the body's end
  */
 export function holdIfSlow(upstream: Holder, body: HeldBody, giveUpPlace: () => void): Cancel {
   const { held, clock, places } = upstream;
@@ -57,7 +58,7 @@ export function holdIfSlow(upstream: Holder, body: HeldBody, giveUpPlace: () => 
   };
 }
 
-/** Of the network that holds most: the body of which fewest bytes came per second. */
+/** Among the bodies of the network that holds the most: the one with the fewest bytes per second. */
 function cutSlowest(held: Set<HeldBody>, nowMs: number): void {
   const byNetwork = Map.groupBy(held, ({ network }) => network);
   let largest: readonly HeldBody[] = [];

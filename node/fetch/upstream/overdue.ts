@@ -10,7 +10,7 @@
  * must not lose all its requests to this rule.
  *
  * A network whose request gave way is suspected for a while: its requests wait until no other network's do. So many
- * networks, each with a few hanging URLs, can't take the turns of those whose URLs bring something.
+ * networks, each with a few hanging URLs, can't take the turns of networks whose URLs work.
  *
  * admission.ts calls it for requests that wait.
  */
@@ -28,20 +28,20 @@ export interface Awaited {
   readonly giveWay: () => void;
 }
 
-/** How many times the median, and how long at the least, and how long while too little is known of the origin. */
+/** How many times the median, the minimum, and the time while too little is known about the origin. */
 const overdueFactor = 8;
 const overdueMsMin = 500;
 const overdueMsUnknown = 1000;
 
 /**
- * Requests that may give way: half as many as responses that came, and 8 a second where none come; as many at once as
- * there are places.
+ * Requests that may give way: half as many as the responses that arrived, and 8 a second if none arrive; at once, as
+ * many as there are places.
  */
 export const giveWayBudget: BudgetSettings = { perRequest: 0.5, perSecond: 8, savedMax: 64, savedAtStart: 64 };
 
 /**
- * Whose turn it is to give way: of the network that holds most places, the oldest that is overdue; undefined: none is.
- * Looks at every request that is awaited, and so at one per place at the most.
+ * Which request has to give way: the oldest overdue one of the network that holds the most places; undefined: none.
+ * Looks at every awaited request, so at most at one per place.
  * @param awaited the oldest first
  */
 export function firstToGiveWay(

@@ -18,7 +18,7 @@
  * Pure: no clock, no promises. admission.ts calls it.
  */
 
-/** What a place is wanted for. */
+/** What a place is for. */
 export interface PlaceWish {
   readonly url: string;
   readonly network: string;
@@ -40,13 +40,13 @@ export interface Places<Waiter> {
   waiting: number;
   /** Round robin: the first has waited longest for a turn. */
   readonly byNetwork: Turns<Waiter>;
-  /** The same, for those that come last. */
+  /** The same, for networks that come last. */
   readonly last: Turns<Waiter>;
 }
 
 type Turns<Waiter> = Map<string, NetworkQueue<Waiter>>;
 
-/** Of the free places: what a URL, and what a network, may hold at the most. */
+/** As shares of the free places: how many a URL and a network may hold. */
 const urlShare = 0.5;
 const networkShare = 2;
 
@@ -107,7 +107,7 @@ export function joinQueue<Waiter>(
   let displaced: Waiter | undefined;
   if (places.waiting >= places.waitingMax) {
     const own = turns.get(wish.network)?.count ?? 0;
-    // One that comes last first; else of the network with most.
+    // First a waiter that comes last; otherwise, one of the network with the most.
     const largest = largestOf(places.last.size > 0 ? places.last : places.byNetwork, ({ count }) => count);
     if (largest === undefined || (own >= largest.count && (isLast || places.last.size === 0))) return waiter;
     displaced = newestOfLargestUrl(largest);
@@ -172,7 +172,7 @@ function takeTurn<Waiter>(
   );
 }
 
-/** Passes over those that hold places already, and so over a few per place at the most. */
+/** Skips those that already hold places, so at most a few per place. */
 function takeTurnOf<Waiter>(
   turns: Turns<Waiter>,
   places: Places<Waiter>,
@@ -195,7 +195,7 @@ function takeTurnOf<Waiter>(
   return undefined;
 }
 
-/** All waiters, who leave the queue. */
+/** Removes all waiters from the queue, and returns them. */
 export function emptyQueue<Waiter>(places: Places<Waiter>): Waiter[] {
   const waiters = [...places.byNetwork.values(), ...places.last.values()].flatMap(({ byUrl }) =>
     [...byUrl.values()].flatMap((all) => [...all.keys()]),
@@ -206,7 +206,7 @@ export function emptyQueue<Waiter>(places: Places<Waiter>): Waiter[] {
   return waiters;
 }
 
-/** Its turn is over: the others come first now. One that has left is not brought back. */
+/** Its turn is over: the others come first now. One that has left is not added again. */
 function moveToEnd<Value>(turns: Map<string, Value>, key: string): void {
   const value = turns.get(key);
   if (value === undefined) return;

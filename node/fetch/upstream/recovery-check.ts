@@ -1,8 +1,8 @@
 /**
- * One small request to an origin that may be broken: one that brought a response before, not whatever a client wants
- * now. A HEAD, so that no body comes; any response at all is a sign of life.
+ * One small request to an origin that may be broken: one that got a response before, not whatever a client wants now.
+ * It is a HEAD, so that no body comes; any response at all is a sign of life.
  *
- * An origin that has never answered is asked for its root.
+ * For an origin that has never answered, it requests the root.
  */
 import { dropBody } from "../body.ts";
 import { probed, verified } from "./breaker.ts";
@@ -10,7 +10,7 @@ import { beginExchange } from "./exchange.ts";
 import { headTimeQuantileMs } from "./head-times.ts";
 import type { GoodRequest, Upstream } from "./upstream.ts";
 
-/** A broken origin is asked again after its wait anyway; one that takes longer than this is no good yet. */
+/** An origin that takes longer than this has not recovered yet; it is asked again after the breaker's wait anyway. */
 const probeTimeoutMs = 5000;
 const goodMax = 4;
 
@@ -22,7 +22,7 @@ export function rememberGood({ good }: Upstream, request: GoodRequest): void {
   if (good.length > goodMax) good.shift();
 }
 
-/** Half open: asks, and tells the breaker. @param done called when it has been told */
+/** Half open: sends the request, and tells the breaker. @param done called when the breaker has been told */
 export async function checkRecovery(upstream: Upstream, done: (isAlive: boolean) => void): Promise<void> {
   const isAlive = await isAnswering(upstream);
   const usualHeadMs = headTimeQuantileMs(upstream.headTimes, 0.5) ?? 0;
@@ -30,7 +30,7 @@ export async function checkRecovery(upstream: Upstream, done: (isAlive: boolean)
   done(isAlive);
 }
 
-/** Many URLs failed: asks for one that worked, and tells the breaker. @param opened called if the breaker opened */
+/** Many URLs failed: requests one that worked, and tells the breaker. @param opened called if the breaker opened */
 export async function verify(upstream: Upstream, opened: () => void): Promise<void> {
   const isAlive = await isAnswering(upstream);
   if (verified(upstream.breaker, isAlive, upstream.clock.monotonicMs())) opened();

@@ -1,5 +1,5 @@
 /**
- * A request to an origin, from the wish to the head of its response; the body follows as it arrives.
+ * Sends a request to an origin, up to the head of its response; the body follows as it arrives.
  *
  *   failed a moment ago? ──▶ a place (admission.ts) ──▶ head (hedge.ts) ──▶ the place is free when the body has ended
  *                                                         │ no connection in time: again, until the deadline
@@ -31,28 +31,28 @@ export interface UpstreamWish {
   /** With the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Those of the headers that a probe may repeat: none that belongs to a client. */
+  /** The headers that a probe may repeat: none that belongs to a client. */
   readonly probeHeaders: Readonly<Record<string, string>>;
-  /** What tells it from other requests: places are shared fairly, and failures kept, per URL. */
+  /** Distinguishes it from other requests: places are shared fairly, and failures kept, per URL. */
   readonly url: string;
-  /** For whom: the network of the client (base/client-network.ts). */
+  /** The network of the client that it is for (base/client-network.ts). */
   readonly network: string;
-  /** Until the head has arrived: waits, connecting and retries together. */
+  /** The time until the head has arrived: waits, connecting and retries together. */
   readonly timeoutMs: number;
   /** How long the origin may be silent in the middle of the body. */
   readonly bodyTimeoutMs: number;
-  /** How long a failure of this URL is kept and given to all who ask for it. */
+  /** How long a failure of this URL is kept and returned to all requests for it. */
   readonly failureMs: number;
   readonly isHedged: boolean;
-  /** Nobody needs the response any more: ends whatever is under way, at once. */
+  /** Aborted when nobody needs the response any more: ends whatever is in progress, at once. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A request that was sent at all; a connection that does not come about in time is no load and no attempt. */
+/** A request that was sent. A connection that is not established in time is neither load nor an attempt. */
 const attemptsMax = 2;
 const pauseMsMin = 50;
 
-/** A request under way. */
+/** A request in progress. */
 interface Running {
   readonly upstream: Upstream;
   readonly wish: UpstreamWish;
@@ -60,16 +60,16 @@ interface Running {
   /** Aborted by the deadline, and by the caller. */
   readonly ending: AbortController;
   readonly exchanges: Set<Exchange>;
-  /** Ends whatever is under way. */
+  /** Ends whatever is in progress. */
   readonly end: (reason: unknown) => void;
   readonly cancelDeadline: Cancel;
   readonly unlink: () => void;
-  /** The end came while a request was at the origin, and not before. */
+  /** Whether it ended while a request was at the origin, and not before. */
   wasAtOrigin: boolean;
 }
 
 /**
- * To be asked before request(): whether the URL failed a moment ago.
+ * To be called before request(): checks whether the URL failed a moment ago.
  * @throws NearcastError that failure
  */
 export function refuseFailing({ failing, url: { origin }, clock }: Upstream, url: string): void {
@@ -97,7 +97,7 @@ export async function request(upstream: Upstream, wish: UpstreamWish): Promise<D
   try {
     const { head, exchange } = await attempts(running);
     running.cancelDeadline();
-    // Whoever reads the body hears of its end; one that nobody reads yet must not end the process when it is cut.
+    // A reader of the body gets its error; a body that nobody reads yet must not end the process when it is cut off.
     head.body.on("error", () => undefined);
     void leaveWhenEnded(running, exchange);
     return head;
@@ -116,7 +116,12 @@ function awaitedOf({ upstream, place, exchanges, end }: Running): Awaited {
     sinceMs: upstream.clock.monotonicMs(),
     isAtOrigin: () => [...exchanges].some((exchange) => exchange.isConnected()),
     giveWay() {
-      end(new NearcastError("ORIGIN_BUSY", `${upstream.name}: no response yet, and others wait; try again later`));
+      end(
+        new NearcastError(
+          "ORIGIN_BUSY",
+          `${upstream.name}: no response yet, and other requests are waiting; try again later`,
+        ),
+      );
     },
   };
 }
@@ -172,7 +177,7 @@ async function leaveWhenEnded({ upstream, place, unlink }: Running, { ended, wat
     sinceMs: upstream.clock.monotonicMs(),
     watch,
     cut() {
-      cancel(new NearcastError("ORIGIN_BUSY", `${upstream.name}: the client is slow, and others wait`));
+      cancel(new NearcastError("ORIGIN_BUSY", `${upstream.name}: the client is slow, and other requests are waiting`));
     },
   };
   const release = holdIfSlow(upstream, body, leaveOnce);
@@ -191,7 +196,7 @@ async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseDa
     try {
       const first = firstHead(upstream, wish, place, wish.isHedged, (exchange) => {
         exchanges.add(exchange);
-        // It may begin in the very turn in which all others were cancelled.
+        // It may begin in the same turn in which all others were cancelled.
         if (ending.signal.aborted) exchange.cancel(ending.signal.reason as Error);
         void exchange.ended.finally(() => exchanges.delete(exchange));
       });
@@ -217,7 +222,7 @@ async function attempts(running: Running): Promise<{ head: Dispatcher.ResponseDa
   }
 }
 
-/** Refused, cut before the response began, or not connected; and there is time left. */
+/** Whether to retry: refused, cut off before the response began, or not connected, and there is time left. */
 function mayRepeat({ upstream, ending }: Running, { code }: NearcastError): boolean {
   return code === "ORIGIN_UNREACHABLE" && !ending.signal.aborted && upstream.breaker.phase !== "open";
 }
@@ -228,10 +233,10 @@ function mayRetry({ retries, clock, counts }: Upstream): boolean {
   return true;
 }
 
-/** No response over a connection that works: kept for all who ask for the URL, and counted if many URLs fail. */
+/** No response over a working connection: kept for all requests for the URL, and counted towards failing URLs. */
 function noteUrlFailure({ upstream, wish, place }: Running, error: NearcastError): void {
   const { breaker, clock, failing } = upstream;
-  // One that gave way might have been answered; nothing is known of its URL.
+  // A request that gave way might have been answered; nothing is known about its URL.
   if (error.source !== "origin" || error.code === "ORIGIN_NOT_ALLOWED" || error.code === "ORIGIN_BUSY") return;
   const { origin } = upstream.url;
   if (wish.failureMs > 0) rememberFailure(failing, origin, place.url, error, clock.monotonicMs() + wish.failureMs);

@@ -1,6 +1,6 @@
 /**
  * One origin as this edge sees it: its connections, the places for requests, the breaker, the budgets for extra
- * requests, and what is known of its speed and of its URLs. All of it is one record; the files beside this one have
+ * requests, and what is known about its speed and its URLs. All of it is one record; the files next to this one have
  * the functions that change it.
  *
  *   request.ts ──▶ admission.ts (breaker, places) ──▶ hedge.ts ──▶ exchange.ts ──▶ connections.ts ──▶ connect.ts
@@ -21,25 +21,25 @@ import type { HeldBody } from "./held-bodies.ts";
 import { type Awaited, giveWayBudget, type Suspects } from "./overdue.ts";
 import { createPlaces, type Places } from "./places.ts";
 
-/** Requests under way at one origin. */
+/** Requests in progress at one origin. */
 export const placesPerOrigin = 64;
-/** Requests that wait for a place at one origin; each holds a client's request and some hundred bytes. */
+/** Requests that wait for a place at one origin; each holds a client's request and a few hundred bytes. */
 const waitingMax = 1000;
 /**
- * A retry for ten requests: a kept connection that the origin closes at the moment of its next use is rare. An idle
+ * One retry for ten requests: it is rare that an origin closes a kept connection at the moment of its next use. An idle
  * host saves up a few.
  */
 const retryBudget = { perRequest: 0.1, perSecond: 0.1, savedMax: 10, savedAtStart: 3 } as const;
-/** Hedges cost the origin 5 % more requests at the most. */
+/** Hedges cost the origin at most 5 % more requests. */
 const hedgeBudget = { perRequest: 0.05, perSecond: 0, savedMax: 10, savedAtStart: 1 } as const;
 
-/** One that waits for a place. */
+/** A request that waits for a place. */
 export interface Waiter {
   readonly grant: () => void;
   readonly refuse: (error: NearcastError) => void;
 }
 
-/** A request that brought a response a while ago; repeated as a probe. */
+/** A request that got a response a while ago; repeated as a probe. */
 export interface GoodRequest {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -49,7 +49,7 @@ export interface UpstreamCounts {
   requests: number;
   retries: number;
   hedges: number;
-  /** Hedges whose head came first. */
+  /** Hedges whose head arrived first. */
   hedgesWon: number;
   probes: number;
   /** Requests that got no place in time. */
@@ -60,13 +60,13 @@ export interface UpstreamCounts {
 
 export interface Upstream {
   readonly url: URL;
-  /** For messages: `static.example.com`, with the port where it is not the usual one. */
+  /** For messages: `static.example.com`, with the port if it is not the default. */
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly places: Places<Waiter>;
   readonly connections: Connections;
-  /** Bodies under way without a place. */
+  /** Bodies in progress without a place. */
   readonly held: Set<HeldBody>;
   readonly breaker: Breaker;
   readonly retries: Budget;
@@ -77,7 +77,7 @@ export interface Upstream {
   readonly suspects: Suspects;
   readonly headTimes: HeadTimes;
   readonly failing: FailingUrls<NearcastError>;
-  /** The latest last; a few, as one of them may have been removed since. */
+  /** The latest last; several, because one of them may have been removed since. */
   readonly good: GoodRequest[];
   readonly counts: UpstreamCounts;
   /** Stops the timer that gives out places while the origin recovers. */
@@ -127,7 +127,7 @@ export function closeUpstream(upstream: Upstream): void {
   closeConnections(upstream.connections, new Error("the edge is stopping"));
 }
 
-/** What metrics say of an origin. */
+/** What metrics report about an origin. */
 export interface UpstreamStats extends UpstreamCounts {
   name: string;
   placesInUse: number;

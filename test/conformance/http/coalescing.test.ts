@@ -85,7 +85,7 @@ const odd: [what: string, said: Said][] = [
 ];
 
 for (const [what, said] of odd) {
-  test(`one response that can't be stored does not keep those that can from the cache: ${what}`, async (t) => {
+  test(`one response that can't be stored does not keep storable ones out of the cache: ${what}`, async (t) => {
     const edge = await startEdge(t);
     edge.origin.say("/a", said);
     assert.equal((await edge.ask("/a")).word, "bypass");
@@ -98,7 +98,7 @@ for (const [what, said] of odd) {
   });
 }
 
-test("of many storable responses to what was not to be stored, one is stored; all get their own", async (t) => {
+test("of many storable responses for an uncacheable key, one is stored; every client gets its own", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", { fields: [["Cache-Control", "no-store"]] });
   await edge.ask("/a");
@@ -115,7 +115,7 @@ test("of many storable responses to what was not to be stored, one is stored; al
   assert.deepEqual([later.word, later.body], ["hit", stored[0]?.body]);
 });
 
-test("what was not to be stored is stored by no range, no HEAD and no failure, and not after a purge", async (t) => {
+test("a range, a HEAD, a failure or a purge does not cause an uncacheable key to be stored", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", { fields: [["Cache-Control", "no-store"]], body: "0123456789" });
   await edge.ask("/a");

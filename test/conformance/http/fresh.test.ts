@@ -129,7 +129,7 @@ test("HEAD is answered from what GET stored (RFC 9111 §4)", async (t) => {
   assert.equal(edge.origin.asked("/a").length, 1);
 });
 
-test("HEAD of what is not stored fills the cache like GET (RFC 9110 §9.3.2)", async (t) => {
+test("HEAD of an object that is not stored fills the cache like GET (RFC 9110 §9.3.2)", async (t) => {
   const edge = await startEdge(t);
   edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]], body: "12345" });
   const holding = held({ fields: [["Cache-Control", "max-age=60"]], body: "12345" });
@@ -155,7 +155,7 @@ test("HEAD of what is not stored fills the cache like GET (RFC 9110 §9.3.2)", a
   }
 });
 
-test("HEAD of a large body gives up the body, and asks as HEAD from then on; GET is stored all the same", async (t) => {
+test("HEAD of a large object drops the body, and is sent as HEAD from then on; GET is still stored", async (t) => {
   const edge = await startEdge(t);
   const body = Buffer.alloc(8 * 1024 * 1024 + 1, "x");
   edge.origin.say("/a", { fields: [["Cache-Control", "max-age=60"]], body });
@@ -173,7 +173,7 @@ test("HEAD of a large body gives up the body, and asks as HEAD from then on; GET
   await eventually("it is stored", async () => (await edge.ask("/a", { method: "HEAD" })).word === "hit");
 });
 
-test("HEAD requests use connections again: of what is stored, and of small responses that are not", async (t) => {
+test("HEAD requests reuse connections: for stored objects, and for small responses that are not stored", async (t) => {
   const edge = await startEdge(t, { host: { hedging: false } });
   for (let index = 0; index < 200; index += 1) {
     edge.origin.say(`/${index}`, {

@@ -302,7 +302,7 @@ async function openBoth(t: TestContext): Promise<[RunningEdge, RunningEdge]> {
   return [...edges];
 }
 
-test("through the front and without it, responses are the same", async (t) => {
+test("responses are the same with and without the front", async (t) => {
   const seed = seedOr(2026);
   const random = seededRandom(seed);
   const [fronted, alone] = await openBoth(t);

@@ -129,7 +129,7 @@ test("an origin that refuses connections is a failure too, and so is its silence
   holding.release();
 });
 
-test("an origin that is silent is not waited for within stale-if-error, and one question goes on (§4)", async (t) => {
+test("within stale-if-error, nobody waits for a silent origin, and one revalidation continues (§4)", async (t) => {
   const edge = await startEdge(t, { host: { staleWaitMs: 100, timeoutMs: 100_000 } });
   const script = counting("max-age=60, stale-if-error=600");
   edge.origin.say("/a", script);
@@ -155,7 +155,7 @@ test("an origin that is silent is not waited for within stale-if-error, and one 
   assert.equal((await edge.ask("/a")).word, "hit");
 });
 
-test("clients that leave with the stale answer do not end the revalidation", async (t) => {
+test("clients that leave with the stale response do not end the revalidation", async (t) => {
   const edge = await startEdge(t, { host: { staleWaitMs: 50, timeoutMs: 100_000 } });
   const script = counting("max-age=60, stale-if-error=600");
   edge.origin.say("/a", script);
@@ -177,7 +177,7 @@ test("clients that leave with the stale answer do not end the revalidation", asy
   assert.equal(edge.origin.asked("/a").length, 2);
 });
 
-test("a late answer that may not be stored holds no connection, and is not asked for again for nobody", async (t) => {
+test("a late response that may not be stored holds no connection, and is not requested again", async (t) => {
   const edge = await startEdge(t, { host: { staleWaitMs: 50, timeoutMs: 100_000 } });
   edge.origin.say("/a", counting("max-age=60, stale-if-error=600"));
   await edge.ask("/a");
@@ -192,7 +192,7 @@ test("a late answer that may not be stored holds no connection, and is not asked
   assert.equal(edge.origin.asked("/a").length, 2);
 });
 
-test("what must be revalidated is never stale, however late the origin (RFC 9111 §4.2.4)", async (t) => {
+test("what must be revalidated is never served stale, even if the origin is late (RFC 9111 §4.2.4)", async (t) => {
   for (const control of ["max-age=60, must-revalidate", "no-cache", "max-age=60, proxy-revalidate", "s-maxage=60"]) {
     const host = { staleWaitMs: 0, timeoutMs: 200, staleIfErrorSeconds: 600 };
     const edge = await startEdge(t, { host });

@@ -144,6 +144,7 @@ test("a refused token is named by the file that it came from", async (t) => {
     },
     { tokenFile: "/srv/writer.token" },
   );
-  const { lines } = await failureOf(readRoster(client));
+  const { message, lines } = await failureOf(readRoster(client));
+  assert.match(message, /\(UNAUTHORIZED, status 401\)$/);
   assert.match(lines[0] ?? "", /^The token in \/srv\/writer\.token is not the writer token of the origin at http/);
 });

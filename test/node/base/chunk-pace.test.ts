@@ -6,14 +6,14 @@ import { fakeClock } from "../../support/fake-clock.ts";
 
 const limits = { perSecond: 40_000, savedMax: 4000 };
 
-/** How many chunks of this size are paid for now. */
+/** How many chunks of this size can be paid for now. */
 function paid(pace: ReturnType<typeof createChunkPace>, chunkBytes: number): number {
   let count = 1;
   while (pay(pace, chunkBytes)) count += 1;
   return count;
 }
 
-test("some thousand small chunks come at once, and then so many a second", () => {
+test("a few thousand small chunks may arrive at once, and then as many a second", () => {
   const clock = fakeClock();
   const pace = createChunkPace(limits, clock);
   const first = paid(pace, 1);
@@ -25,7 +25,7 @@ test("some thousand small chunks come at once, and then so many a second", () =>
   assert.ok(paid(pace, 1) < 4100, "an hour saves no more");
 });
 
-test("the larger a chunk, the cheaper; one of 256 bytes is free, and no debt holds it back", () => {
+test("the larger a chunk, the cheaper; one of 256 bytes is free, and no debt delays it", () => {
   const pace = createChunkPace(limits, fakeClock());
   const small = paid(pace, 192);
   assert.ok(small >= 16_000 && small < 16_400, String(small));
@@ -33,7 +33,7 @@ test("the larger a chunk, the cheaper; one of 256 bytes is free, and no debt hol
   for (let count = 0; count < 100_000; count += 1) assert.equal(pay(pace, 256), true);
 });
 
-test("bodies that wait take turns; one that takes all waits behind the others; an empty line has no timer", () => {
+test("waiting bodies take turns; one that takes everything waits behind the others; an empty line has no timer", () => {
   const clock = fakeClock();
   const pace = createChunkPace(limits, clock);
   const turns: string[] = [];

@@ -57,7 +57,7 @@ test("failures of the origin say so and may be tried again, unless an operator m
   }
 });
 
-test("only failures of this program have a stack, and the limit of others' stacks stays", () => {
+test("only failures of this program have a stack, and Error.stackTraceLimit stays as it was", () => {
   const limit = Error.stackTraceLimit;
   for (const code of codes) {
     const frames = new NearcastError(code, "detail").stack?.split("\n    at ").slice(1) ?? [];

@@ -56,7 +56,7 @@ test("an overtaken flight ends for those who wait, and nobody joins it any longe
   assert.equal(await other.result, "x");
 });
 
-test("work that everyone has left is ended, and nobody joins it; while one waits, it goes on", async () => {
+test("work that everyone has left is aborted, and nobody joins it; while one caller waits, it continues", async () => {
   const flights = createFlights<string>();
   const work = Promise.withResolvers<string>();
   const signals: AbortSignal[] = [];
@@ -83,7 +83,7 @@ test("work that everyone has left is ended, and nobody joins it; while one waits
   assert.equal(flights.size(), 0);
 });
 
-test("one who has left before is not waited for, and one who never leaves keeps the work", async () => {
+test("a caller that has already left starts no work, and one that never leaves keeps it running", async () => {
   const flights = createFlights<string>();
   const work = Promise.withResolvers<string>();
   let signal: AbortSignal | undefined;

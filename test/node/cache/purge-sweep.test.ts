@@ -47,7 +47,7 @@ test("the space of what was purged is freed, and the mark goes when no fill can 
   assert(!tiers.isStorable({ tags: ["tag:even"], feedSeq: 1 }));
 });
 
-test("marks stay while the removals of the disk are not known to survive a power failure", async (t) => {
+test("marks stay until the removals on disk are known to survive a power failure", async (t) => {
   const clock = fakeClock();
   const purges = await openPurges(join(await temporaryDirectory(t), "purge-marks"), silentLog);
   let [isSafe, asked] = [false, 0];

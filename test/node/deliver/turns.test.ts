@@ -1,4 +1,4 @@
-/** Turns of the event loop: how many begin in each, who is next, and who is refused. */
+/** Turns of the event loop: how many waiters begin in each, which is next, and which is refused. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -64,7 +64,7 @@ test("a share with a thousand that wait gets no more turns than one with a singl
   assert.deepEqual(granted.slice(4, 8).toSorted(), ["many", "many", "one", "other"]);
 });
 
-/** Turns of a loop that the test turns by hand, with a clock of its own. */
+/** Turns of a loop that the test advances by hand, with a clock of its own. */
 function openByHand(limits: { waitingMax?: number; waitingOfShareMax?: number; restTurnsMax?: number } = {}) {
   const { restTurnsMax = 0, waitingMax = 100, waitingOfShareMax = waitingMax } = limits;
   let scheduled: (() => void)[] = [];
@@ -110,7 +110,7 @@ function openByHand(limits: { waitingMax?: number; waitingOfShareMax?: number; r
   };
 }
 
-test("while turns accept connections, some pass in which nothing begins; else one begins in each", async () => {
+test("while turns accept connections, nothing begins in some of them; otherwise one begins in each", async () => {
   const { take, turn, turns, ends } = openByHand({ restTurnsMax: 3 });
   for (let number = 0; number < 6; number += 1) take(`a${number}`, "a");
   const begun: number[] = [];
@@ -125,7 +125,7 @@ test("while turns accept connections, some pass in which nothing begins; else on
   assert.equal(ends.length, 5);
 });
 
-test("the loop is left alone when nobody waits any more", async () => {
+test("nothing is scheduled when nobody waits any more", async () => {
   const { take, turn, ends } = openByHand({ restTurnsMax: 1 });
   take("a1", "a");
   take("a2", "a");
@@ -136,7 +136,7 @@ test("the loop is left alone when nobody waits any more", async () => {
   assert.deepEqual(ends, ["a1", "a2", "a3"]);
 });
 
-test("two thousand of one share that wait delay one of another share by a round", async () => {
+test("two thousand waiters of one share delay one of another share by one round", async () => {
   const { take, turn, ends, turns: all } = openByHand({ restTurnsMax: 3, waitingMax: 5000 });
   for (let number = 0; number < 2000; number += 1) take(`a${number}`, "a");
   take("b", "b");
@@ -148,7 +148,7 @@ test("two thousand of one share that wait delay one of another share by a round"
   assert.ok(turns <= 8, `${turns} turns`);
 });
 
-test("one whose client leaves leaves the queue, and one whose client has left gets no turn", async () => {
+test("a waiter whose client leaves is dropped from the queue, and one whose client has left gets no turn", async () => {
   const { take, turn, ends, turns } = openByHand();
   const leaving = new AbortController();
   take("a1", "a");
@@ -161,7 +161,7 @@ test("one whose client leaves leaves the queue, and one whose client has left ge
   assert.deepEqual(turns.counts(), { waiting: 0, refused: 0, left: 3 });
 });
 
-test("those that wait with one key all go with the first of them, of whatever share", async () => {
+test("waiters with the same key all begin with the first of them, whatever their share", async () => {
   const { take, turn, ends, turns } = openByHand();
   take("a1", "a");
   take("a2", "a", { key: "other" });
@@ -175,7 +175,7 @@ test("those that wait with one key all go with the first of them, of whatever sh
   assert.equal(turns.counts().waiting, 0);
 });
 
-test("past its bound a share is refused, and past the bound of all the share with most loses one", async () => {
+test("beyond its limit a share is refused, and beyond the total limit the share with the most loses one", async () => {
   const { take, turn, ends, turns } = openByHand({ waitingMax: 4, waitingOfShareMax: 3 });
   for (const name of ["a1", "a2", "a3", "a4", "a5"]) take(name, "a");
   for (const name of ["b1", "b2"]) take(name, "b");
@@ -199,7 +199,7 @@ test("nobody waits for longer than the limit", async () => {
   assert.deepEqual(ends, ["a1", "a2", "a3 OVERLOADED"]);
 });
 
-test("whatever comes and leaves: each ends once, and no share gets two turns while another waits", async () => {
+test("whatever happens, each waiter ends once, and no share gets two turns while another waits", async () => {
   for (let seed = 1; seed <= 30; seed += 1) {
     let state = seed;
     const random = (below: number): number => {

@@ -1,4 +1,4 @@
-/** When a starting edge tells probes that it is ready: with DNS to answer, only once its responder answers. */
+/** When a starting edge tells probes that it is ready: with DNS, only once its responder answers. */
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -24,7 +24,7 @@ import { temporaryDirectory } from "../../support/temporary.ts";
 
 const host = "127.0.0.1";
 
-/** An edge that knows its fleet from before, and whose origin is away. */
+/** An edge that remembers its fleet, and whose origin is down. */
 async function configOf(t: TestContext, addresses: readonly object[]): Promise<EdgeConfig> {
   const dataDir = join(await temporaryDirectory(t), "data");
   await mkdir(dataDir);
@@ -99,7 +99,7 @@ test("a node without DNS does not start a responder, and is ready when it serves
   assert.deepEqual([await probe(edge), edge.dns()], [[200, "ready"], []]);
 });
 
-test("a DNS port that is taken ends the start before anything is served", async (t) => {
+test("a DNS port in use ends the start before anything is served", async (t) => {
   const taken = createSocket("udp4").bind(0, host);
   t.after(() => taken.close());
   await once(taken, "listening");

@@ -127,7 +127,7 @@ test("each origin has a breaker of its own", async (t) => {
   for (let count = 0; count < 3; count += 1) {
     await assert.rejects(fetcher.fetch(dead), (error: NearcastError) => error.code === "ORIGIN_UNREACHABLE");
   }
-  await assert.rejects(fetcher.fetch(dead), /is not asked for a few seconds/);
+  await assert.rejects(fetcher.fetch(dead), /gets no requests for a few seconds/);
   await (await fetcher.fetch(order)).body.dump();
   assert.equal(origin.asked.length, 1);
 });

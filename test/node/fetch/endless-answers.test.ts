@@ -78,12 +78,12 @@ function fetching(t: TestContext, origin: string): (wanted?: Wanted) => Promise<
     });
 }
 
-test("an assets origin that sends interim responses without an end is given up, too", async (t) => {
+test("an assets origin that sends interim responses without end is given up, too", async (t) => {
   const fetch = fetching(t, await flooding(t, "", "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"));
   await assert.rejects(fetch(), /more than 16 interim responses/);
 });
 
-test("all responses of an origin together bring so many small chunks a second, and in few pieces", async (t) => {
+test("small chunks are limited per second for all responses of an origin, and arrive in few pieces", async (t) => {
   const fetch = fetching(t, await flooding(t, chunked, "1\r\nx\r\n"));
   const beganMs = performance.now();
   let bytes = 0;
@@ -143,7 +143,7 @@ for (const [end, connection] of [
   });
 }
 
-test("small chunks at the pace of an event stream arrive one by one; a burst behind them arrives whole", async (t) => {
+test("small chunks at the pace of an event stream arrive one by one; a burst after them arrives whole", async (t) => {
   const large = Buffer.alloc(64 * 1024, "l");
   const origin = await sending(t, async (socket) => {
     socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -169,7 +169,7 @@ test("small chunks at the pace of an event stream arrive one by one; a burst beh
 });
 
 for (const rest of [" more than that", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"]) {
-  test(`a response ends at its Content-Length, and its connection with it: ${rest.slice(0, 8)}…`, async (t) => {
+  test(`a response ends at its Content-Length, and so does its connection: ${rest.slice(0, 8)}…`, async (t) => {
     let connections = 0;
     const origin = await sending(t, (socket) => {
       connections += 1;

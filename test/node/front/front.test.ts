@@ -1,4 +1,4 @@
-/** Requests of one connection that are answered by the front and by Node's server, in turn and at once. */
+/** Requests of one connection that the front and Node's server answer, in turn and at once. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Answer as Response, fieldOf, openLine, readAnswers } from "../http/raw.ts";
@@ -8,7 +8,7 @@ import { get, sendHit, startFronted, turns } from "./fronted.ts";
 const told = (answers: readonly Response[]): string[] =>
   answers.map((answer) => `${fieldOf(answer, "x-by") ?? answer.status} ${answer.body.toString()}`);
 
-test("hits and misses that come in one packet are answered in their order", async (t) => {
+test("hits and misses that arrive in one packet are answered in order", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   const targets = ["/hit/1", "/a", "/hit/2", "/hit/3", "/b", "/c", "/hit/4"];
@@ -24,7 +24,7 @@ test("hits and misses that come in one packet are answered in their order", asyn
   await fronted.nothingLeft();
 });
 
-test("the fields that every response has are Node's own, whoever answers", async (t) => {
+test("every response has the common fields of Node's server, whoever answers", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/hit/1") + get("/a", "Connection: close"));
@@ -54,7 +54,7 @@ test("however the bytes are split, the responses are the same", async (t) => {
   await fronted.nothingLeft();
 });
 
-test("a head that comes in many pieces is left to Node's parser, and so is what follows", async (t) => {
+test("a head that arrives in many pieces is left to Node's parser, and so is everything after it", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.socket.setNoDelay(true);
@@ -91,7 +91,7 @@ test("all misses of a connection go through one relay, and the front answers the
   await fronted.nothingLeft();
 });
 
-test("while a response is under way, what comes waits; then it is answered in its order", async (t) => {
+test("while a response is in progress, further requests wait; then they are answered in order", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/held/1"));
@@ -118,7 +118,7 @@ test("while a response is under way, what comes waits; then it is answered in it
   await fronted.nothingLeft();
 });
 
-test("what the front looks at and leaves after a while, Node's server answers", async (t) => {
+test("Node's server answers a request that the front declines after a while", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/later/1") + get("/hit/1"));
@@ -127,7 +127,7 @@ test("what the front looks at and leaves after a while, Node's server answers", 
   assert.deepEqual(fronted.seen, ["server /later/1", "front /hit/1"]);
 });
 
-test("bytes that are no request get a 400 behind the responses to those that are, and the end", async (t) => {
+test("bytes that are not a request get a 400 after the responses to earlier requests, and the end", async (t) => {
   const fronted = await startFronted(t);
   const statuses = async (bytes: string): Promise<number[]> => {
     const line = await openLine(fronted.listener);
@@ -169,10 +169,10 @@ test("a connection that sends many requests at once is answered to the last one"
   );
 });
 
-/** 64 KB and one read of a socket wait in the front, as much again in the socket that is not read. */
+/** 64 KB and one read of a socket wait in the front, and as much again in the socket that is not read. */
 const waitingBytesMax = 4 * 64 * 1024;
 
-test("requests that wait have a bounded place; the rest stays with the client until there is room", async (t) => {
+test("waiting requests have a limited place; the rest stays with the client until there is room", async (t) => {
   for (const target of ["/hit", "/miss"]) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -191,7 +191,7 @@ test("requests that wait have a bounded place; the rest stays with the client un
   }
 });
 
-test("a slow reader of a large hit gets all of it, and what it asked for meanwhile", async (t) => {
+test("a slow reader of a large hit gets all of it, and the responses to its further requests", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   const lengthBytes = 16 * 1024 * 1024;
@@ -209,7 +209,7 @@ test("a slow reader of a large hit gets all of it, and what it asked for meanwhi
   );
 });
 
-test("an answer that fails cuts its connection, and no other", async (t) => {
+test("an answer that fails closes its connection, and no other", async (t) => {
   const fronted = await startFronted(t);
   const [line, other] = [await openLine(fronted.listener), await openLine(fronted.listener)];
   line.send(get("/later/1") + get("/a"));

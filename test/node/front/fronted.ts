@@ -125,7 +125,7 @@ async function nextOf<T>(list: T[]): Promise<T> {
   return first;
 }
 
-/** A request without further fields. */
+/** A request without other fields. */
 export function get(target: string, ...lines: string[]): string {
   return [`GET ${target} HTTP/1.1`, "Host: x", ...lines, "", ""].join("\r\n");
 }

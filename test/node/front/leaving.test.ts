@@ -1,4 +1,4 @@
-/** Clients that leave, half-close, say nothing or do not read, and a listener that closes: in each phase. */
+/** Clients that leave, half-close, send nothing or do not read, and a listener that closes: in each phase. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
@@ -120,7 +120,7 @@ async function endLater(at: Held | Later | undefined): Promise<void> {
   at.resolve("sent");
 }
 
-test("a client that leaves, at whatever moment, leaves nothing behind", async (t) => {
+test("a client that leaves at any moment leaves nothing behind", async (t) => {
   const unhandled: unknown[] = [];
   process.on("warning", (warning) => unhandled.push(warning));
   const fronted = await startFronted(t);
@@ -157,7 +157,7 @@ async function halfClosed(fronted: Fronted, bytes: string): Promise<string[]> {
   return readAnswers(await line.rest()).map(({ status, body }) => (status === 200 ? body.toString() : String(status)));
 }
 
-test("a client that half-closes with its requests gets all responses, and the end (RFC 9112 §9.6)", async (t) => {
+test("a client that half-closes with its requests gets all responses, then the end (RFC 9112 §9.6)", async (t) => {
   const fronted = await startFronted(t);
   assert.deepEqual(await halfClosed(fronted, ""), []);
   assert.deepEqual(await halfClosed(fronted, get("/hit/1")), ["/hit/1"]);
@@ -176,7 +176,7 @@ test("a client that half-closes with its requests gets all responses, and the en
   await fronted.nothingLeft();
 });
 
-test("a client that half-closes while it waits gets its response, and what it asked for behind it", async (t) => {
+test("a client that half-closes while it waits gets its response, and those to its further requests", async (t) => {
   const fronted = await startFronted(t);
   const answer = async (at: Held | Later): Promise<void> => {
     if ("response" in at) {
@@ -212,7 +212,7 @@ test("a client that half-closes while it waits gets its response, and what it as
   await fronted.nothingLeft();
 });
 
-test("the server learns of a half-close, whether it comes before the request is relayed or behind it", async (t) => {
+test("the server learns of a half-close before or after the request is relayed", async (t) => {
   const fronted = await startFronted(t);
   const rows: [name: string, send: (line: Line) => unknown][] = [
     ["behind it", (line) => line.send(get("/held"))],
@@ -252,7 +252,7 @@ test("the server learns of a half-close, whether it comes before the request is 
   await fronted.nothingLeft();
 });
 
-test("a head that does not come in time is a 408, and what comes later is no request", async (t) => {
+test("a head that does not arrive in time gets a 408, and what arrives later is not a request", async (t) => {
   const fronted = await startFronted(t);
   for (const before of ["", get("/hit"), get("/a")]) {
     for (const start of ["G", "GET / HTTP/1.1\r\n", get("/a").slice(0, -2)]) {
@@ -282,7 +282,7 @@ test("a head that does not come in time is a 408, and what comes later is no req
   await fronted.nothingLeft();
 });
 
-test("silent connections are closed: new ones by the wait for headers, others by the wait for the next", async (t) => {
+test("silent connections are closed: new ones after the wait for a head, others after the idle time", async (t) => {
   const fronted = await startFronted(t);
   const quiet = await openLine(fronted.listener);
   const kept = await openLine(fronted.listener);
@@ -326,7 +326,7 @@ async function finish(at: Held | Later | undefined, line: Line): Promise<void> {
   else at.response.writeHead(200, { "Content-Length": "4" }).end("done");
 }
 
-test("close() lets each response that is under way come to its end, and ends idle connections at once", async (t) => {
+test("close() lets responses in progress end, and closes idle connections at once", async (t) => {
   for (const { name, reach } of moments) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -344,7 +344,7 @@ test("close() lets each response that is under way come to its end, and ends idl
   }
 });
 
-test("close() does not wait for the rest of a head behind the response that was under way", async (t) => {
+test("close() does not wait for the rest of a head after the response in progress", async (t) => {
   for (const target of ["/held", "/later"]) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -357,7 +357,7 @@ test("close() does not wait for the rest of a head behind the response that was 
   }
 });
 
-test("close() cuts what is under way after the grace, at whatever moment", async (t) => {
+test("close() cuts off responses in progress after the grace time, at any moment", async (t) => {
   for (const { name, reach } of moments) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);

@@ -1,4 +1,4 @@
-/** What passes through the front unchanged: requests with bodies, upgrades, streams, and who is at the other end. */
+/** What passes through the front unchanged: requests with bodies, upgrades, streams, and the client's address. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { RequestListener } from "node:http";
@@ -9,7 +9,7 @@ import { listenBehindFront } from "../http/both-forms.ts";
 import { openLine, readAnswers } from "../http/raw.ts";
 import { get, startFronted, turns } from "./fronted.ts";
 
-/** Tells all of a request that an application can see before its body. */
+/** Reports everything of a request that an application can see before its body. */
 const tellAll: RequestListener = (asked, response) => {
   const { method, url, httpVersion, rawHeaders, socket } = asked;
   const { remoteAddress } = socket;
@@ -40,7 +40,7 @@ const passed: [name: string, bytes: string][] = [
   ["HTTP/1.0 that is kept", `GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n${close}`],
 ];
 
-test("what the front does not read, Node's server gets byte by byte, and its responses come back alike", async (t) => {
+test("Node's server gets what the front does not read unchanged, and so does the client its responses", async (t) => {
   const listeners = await bothListeners(t);
   for (const [name, bytes] of passed) {
     const got = await Promise.all(
@@ -87,7 +87,7 @@ test("a request with a body is the last of its connection, and its body is not r
   }
 });
 
-test("a stream of events arrives event by event, and the server learns that its client has left", async (t) => {
+test("an event stream arrives event by event, and the server learns that its client has left", async (t) => {
   const fronted = await startFronted(t);
   for (const leave of ["end", "destroy", "resetAndDestroy"] as const) {
     const line = await openLine(fronted.listener);
@@ -110,7 +110,7 @@ test("a stream of events arrives event by event, and the server learns that its 
   }
 });
 
-test("who does not read makes the server wait, and then gets all", async (t) => {
+test("a client that does not read makes the server wait, and then gets everything", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.socket.pause();
@@ -132,7 +132,7 @@ test("who does not read makes the server wait, and then gets all", async (t) => 
   await fronted.nothingLeft();
 });
 
-test("a response that the application destroys is cut for the client, whole requests behind it or not", async (t) => {
+test("a response that the application destroys is cut off, with or without requests after it", async (t) => {
   const fronted = await startFronted(t);
   for (const behind of ["", get("/hit")]) {
     const line = await openLine(fronted.listener);
@@ -147,7 +147,7 @@ test("a response that the application destroys is cut for the client, whole requ
   assert.ok(!fronted.seen.some((one) => one.startsWith("front")));
 });
 
-test("a response that closes the connection is the last, and comes, whatever waits behind it", async (t) => {
+test("a response that closes the connection is the last one, and arrives whatever waits after it", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/held") + get("/hit") + get("/a"));

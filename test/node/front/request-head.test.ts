@@ -44,7 +44,7 @@ function see(text: string): Seen {
   };
 }
 
-/** A request with these lines behind its Host field. */
+/** A request with these lines after its Host field. */
 const withLines = (...lines: string[]): string => ["GET /a HTTP/1.1", "Host: x", ...lines, "", ""].join("\r\n");
 
 const browserHead = [
@@ -64,7 +64,7 @@ const browserHead = [
   "",
 ].join("\r\n");
 
-test("a browser's head is whole and plain, and its parts are where they are", () => {
+test("a browser's head is whole and plain, and its parts are found where they are", () => {
   assert.deepEqual(see(browserHead), {
     outcome: "whole",
     isPlain: true,
@@ -149,7 +149,7 @@ test("every prefix of a whole request is partial, and never whole", () => {
   }
 });
 
-/** Also what others in front of us, or behind, may read in another way than Node's parser does. */
+/** Includes what proxies and origins may read differently from Node's parser. */
 const odd: [name: string, text: string][] = [
   ["another method", "POST / HTTP/1.1\r\nHost: x\r\n\r\n"],
   ["a method that begins like ours", "GETS / HTTP/1.1\r\nHost: x\r\n\r\n"],
@@ -234,7 +234,7 @@ const odd: [name: string, text: string][] = [
   ["a proxy's line", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"],
 ];
 
-test("everything else is odd, from some byte on, whatever follows", () => {
+test("everything else is odd from some byte on, whatever follows", () => {
   for (const [name, text] of odd) {
     assert.equal(see(text).outcome, "odd", name);
     assert.equal(see(`${text}${browserHead}`).outcome, "odd", `${name}, and more`);
@@ -247,7 +247,7 @@ test("everything else is odd, from some byte on, whatever follows", () => {
   }
 });
 
-test("a head is read where it lies, and a record that is used again has nothing of the request before", () => {
+test("a head can begin at any offset, and a reused record keeps nothing of the previous request", () => {
   const head = newRequestHead();
   const bytes = Buffer.from(`${browserHead}${withLines("Range: bytes=0-1")}${withLines()}`);
   assert.equal(readRequestHead(bytes, 0, bytes.length, head), "whole");
@@ -279,7 +279,7 @@ const tellsAll: RequestListener = ({ method, url, rawHeaders }, response) => {
   response.end(body);
 };
 
-/** The response to HEAD has no body, so it tells in a field. */
+/** The response to HEAD has no body, so it reports in a field. */
 function encoded(body: Buffer): string {
   return body.toString("base64");
 }
@@ -292,7 +292,7 @@ async function startTelling(t: TestContext): Promise<Listener> {
 
 const lastHead = "GET /the-end HTTP/1.1\r\nHost: end\r\nConnection: close\r\n\r\n";
 
-/** What Node's server takes for requests in the bytes, up to the end. */
+/** The requests that Node's server finds in the bytes, up to the end. */
 async function readByNode(listener: Listener, text: string, count: number): Promise<(NodesRequest | number)[]> {
   const line = await openLine(listener);
   line.send(Buffer.from(text, "latin1"));
@@ -352,13 +352,13 @@ const everyNotedField = [
 ];
 const allNoted = see(withLines(...everyNotedField));
 
-test("Node reads each whole request of the table alike", async (t) => {
+test("Node reads each whole request of the table in the same way", async (t) => {
   const listener = await startTelling(t);
   for (const [name, text] of whole) await assertAlike(listener, text, name);
   await assertAlike(listener, browserHead, "a browser's");
 });
 
-/** Bytes that parsers disagree about, more often than others. */
+/** Bytes that parsers disagree about more often than others. */
 const telling = "\r\n\0\t :;,/#?%@-_\x0b\x0c\x1f\x7f\x80\x85\xa0\xffAZaz09";
 
 /** One of the ways in which a head may be damaged. */
@@ -406,7 +406,7 @@ const others = [
   "",
 ];
 
-test("what is whole of damaged requests, Node reads as the same request with the same end", async (t) => {
+test("Node reads each damaged request that is whole as the same request with the same end", async (t) => {
   const seed = seedOr(12);
   const random = seededRandom(seed);
   const listener = await startTelling(t);
@@ -427,7 +427,7 @@ test("what is whole of damaged requests, Node reads as the same request with the
   assert.ok(counts.whole > 1000 && counts.odd > 1000, "the damage is neither too small nor too large");
 });
 
-test("each byte in each place of a small request: what stays whole, Node reads alike", async (t) => {
+test("with any byte in any place of a small request, Node reads what stays whole in the same way", async (t) => {
   const listener = await startTelling(t);
   const text = "GET /a HTTP/1.1\r\nHost: x\r\nRange: y\r\n\r\n";
   const batch: Promise<void>[] = [];

@@ -11,7 +11,7 @@ import { type Fronted, get, startFronted } from "./fronted.ts";
 const MiB = 1024 * 1024;
 const holderOf = (network: string): Holder => ({ network: () => network, heldBytes: 0 });
 
-test("the networks that hold the most are named, as soon as all together hold more than 32 MiB", () => {
+test("the networks that hold the most are named as soon as all together hold more than 32 MiB", () => {
   const unfinished = createUnfinished();
   const [small, large, other] = [holderOf("small"), holderOf("large"), holderOf("large")];
   assert.equal(hold(unfinished, small, 10 * MiB), undefined);
@@ -27,7 +27,7 @@ test("the networks that hold the most are named, as soon as all together hold mo
 
 const headWithoutEnd = `GET / HTTP/1.1\r\nHost: x\r\nX: ${"a".repeat(80_000)}`;
 
-/** Connections from an address of loopback, each with these bytes: a head that is not complete. */
+/** Connections from a loopback address, each with these bytes: an incomplete head. */
 async function sendHeads(
   t: TestContext,
   fronted: Fronted,
@@ -46,7 +46,7 @@ async function sendHeads(
   return sockets;
 }
 
-test("a network that sends heads without end loses them when they are too many; others keep theirs", async (t) => {
+test("a network that sends endless heads loses them when there are too many; others keep theirs", async (t) => {
   const fronted = await startFronted(t);
   const honest = await openLine(fronted.listener);
   honest.send(get("/half/way").slice(0, -2));

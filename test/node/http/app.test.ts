@@ -135,7 +135,7 @@ test("other methods than GET and HEAD are 405, whatever the path, and told so (R
   assert.equal(served.length, 24);
 });
 
-test("a body that comes with GET or POST is not read, and is no request", async (t) => {
+test("a body that comes with GET or POST is not read, and is not taken for a request", async (t) => {
   const { listener } = await startEdge(t);
   const body = "GET /inner HTTP/1.1\r\nHost: static.cdn.test\r\n\r\n";
   for (const [method, status] of [
@@ -488,7 +488,7 @@ test("a flood of requests that fail makes five lines a second, and one with the 
   assert.ok(omitted() > 0 && lines.length < flood / 2, `${lines.length} lines`);
 });
 
-test("two hundred clients that request something cold and reset their connection cost hardly a fetch", async (t) => {
+test("two hundred clients that send cold requests and reset their connections cause hardly any fetches", async (t) => {
   const { listener, origin } = await startEdge(t);
   const left = Array.from({ length: 200 }, async (_, number) => {
     const client = connect(listener.port, "127.0.0.1");

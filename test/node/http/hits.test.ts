@@ -1,4 +1,4 @@
-/** When the front leaves a request to the application although there may be a hit. */
+/** When the front leaves a request to the application, although there may be a hit. */
 import assert from "node:assert/strict";
 import { Socket } from "node:net";
 import { test } from "node:test";
@@ -43,7 +43,7 @@ function looksUp(state: { isGated?: boolean; presence?: Presence; hasFleet?: boo
   return lookUps > 0;
 }
 
-test("a node looks for hits when it is ready, and has applied all purges that it missed", () => {
+test("a node looks for hits once it is ready and has applied all purges that it missed", () => {
   assert.equal(looksUp({}), true);
   assert.equal(looksUp({ isGated: true }), false);
   assert.equal(looksUp({ presence: "draining" }), false);
@@ -51,7 +51,7 @@ test("a node looks for hits when it is ready, and has applied all purges that it
   assert.equal(looksUp({ hasFleet: false }), false);
 });
 
-test("what the application has rules for is left to it", () => {
+test("requests that the application has rules for are left to it", () => {
   assert.equal(looksUp({}, "/.nearcast/health"), false);
   assert.equal(looksUp({}, "/%2e%2e/a.jpg"), false);
   assert.equal(looksUp({}, "/a.jpg?w=-1"), false);

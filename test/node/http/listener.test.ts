@@ -48,7 +48,7 @@ function byHand(): { application: RequestListener; next: () => Promise<Exchange>
   };
 }
 
-test("what is no HTTP/1.1, or could be read in two ways, gets one 400 problem, and its connection ends", async ({
+test("bytes that are not HTTP/1.1, or can be read in two ways, get one 400 problem, and the connection ends", async ({
   t,
   listen,
 }) => {
@@ -89,7 +89,7 @@ test("what is no HTTP/1.1, or could be read in two ways, gets one 400 problem, a
   assert.equal(requests, 0);
 });
 
-test("the names and values of a request are read up to 96 KB, what is longer is 431 and told so", async ({
+test("names and values of a request are read up to 96 KB; longer ones get a 431 that says so", async ({
   t,
   listen,
 }) => {
@@ -112,12 +112,12 @@ test("the names and values of a request are read up to 96 KB, what is longer is 
   }
 });
 
-test("a request without Host reaches the application, which has its own words for it", async ({ t, listen }) => {
+test("a request without Host reaches the application, which has its own error for it", async ({ t, listen }) => {
   const listener = await startListener(listen, t);
   assert.equal((await request(listener, "GET /a")).body.toString(), "GET /a");
 });
 
-test("headers that don't arrive in time are 408, and the connection ends", async ({ t, listen }) => {
+test("headers that don't arrive in time get a 408, and the connection ends", async ({ t, listen }) => {
   const listener = await startListener(listen, t, echo, { headers: 40, request: 80, check: 10 });
   for (const start of ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX: a"]) {
     const answer = readAnswer(await exchange(listener, start));
@@ -125,7 +125,7 @@ test("headers that don't arrive in time are 408, and the connection ends", async
   }
 });
 
-test("a body that does not arrive in time costs the connection, and nothing breaks into an answer", async ({
+test("a body that does not arrive in time ends the connection, and nothing is mixed into a response", async ({
   t,
   listen,
 }) => {
@@ -140,32 +140,29 @@ test("a body that does not arrive in time costs the connection, and nothing brea
   assert.ok(text.endsWith("\r\n\r\nab"), JSON.stringify(text));
 });
 
-testOnce(
-  "bytes that are no request cut an answer that is under way; behind an answer they get their 400",
-  async (t) => {
-    const { application, next } = byHand();
-    const listener = await startListener(listenAlone, t, application);
-    const line = await openLine(listener);
-    line.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
-    const { response } = await next();
-    response.writeHead(200, { "Content-Length": "5" });
-    response.write("ab");
-    await line.until((text) => text.endsWith("ab"));
-    line.send("garbage\r\n\r\n");
-    assert.ok((await line.rest()).endsWith("\r\n\r\nab"));
+testOnce("bytes that are not a request cut off a response in progress; after a response they get a 400", async (t) => {
+  const { application, next } = byHand();
+  const listener = await startListener(listenAlone, t, application);
+  const line = await openLine(listener);
+  line.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  const { response } = await next();
+  response.writeHead(200, { "Content-Length": "5" });
+  response.write("ab");
+  await line.until((text) => text.endsWith("ab"));
+  line.send("garbage\r\n\r\n");
+  assert.ok((await line.rest()).endsWith("\r\n\r\nab"));
 
-    const second = await openLine(await startListener(listenAlone, t));
-    second.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
-    await second.until((text) => text.endsWith("GET /a"));
-    second.send("garbage\r\n\r\n");
-    assert.deepEqual(
-      readAnswers(await second.rest()).map(({ status }) => status),
-      [200, 400],
-    );
-  },
-);
+  const second = await openLine(await startListener(listenAlone, t));
+  second.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  await second.until((text) => text.endsWith("GET /a"));
+  second.send("garbage\r\n\r\n");
+  assert.deepEqual(
+    readAnswers(await second.rest()).map(({ status }) => status),
+    [200, 400],
+  );
+});
 
-test("a connection is kept, and requests sent at once are answered in their order (RFC 9112 §9.3.2)", async ({
+test("a connection is kept, and requests sent at once are answered in order (RFC 9112 §9.3.2)", async ({
   t,
   listen,
 }) => {
@@ -191,7 +188,7 @@ test("a connection is kept, and requests sent at once are answered in their orde
   assert.deepEqual(answers[3]?.fields.get("connection"), ["close"]);
 });
 
-test("a client that half-closes after its request gets its answer, and the end (RFC 9112 §9.6)", async ({
+test("a client that half-closes after its request gets its response, then the end (RFC 9112 §9.6)", async ({
   t,
   listen,
 }) => {
@@ -249,13 +246,13 @@ test("an IPv6 listener answers there, and leaves the IPv4 address of the same po
   assert.equal((await request(four, "GET /", ["Host: x"])).body.toString(), "four");
 });
 
-test("an address that is taken, or not this machine's, is the system's error", async ({ t, listen }) => {
+test("an address that is in use, or not this machine's, gives the system's error", async ({ t, listen }) => {
   const listener = await startListener(listen, t);
   await assert.rejects(listen("127.0.0.1", listener.port, echo), { code: "EADDRINUSE" });
   await assert.rejects(listen("192.0.2.1", 0, echo), { code: "EADDRNOTAVAIL" });
 });
 
-test("close() ends idle connections at once, takes no new ones, and lets what runs come to its end", async ({
+test("close() closes idle connections at once, accepts no new ones, and lets running responses end", async ({
   t,
   listen,
 }) => {
@@ -278,7 +275,7 @@ test("close() ends idle connections at once, takes no new ones, and lets what ru
   await closed;
 });
 
-test("close() cuts what still runs after the grace", async ({ t, listen }) => {
+test("close() cuts off what still runs after the grace time", async ({ t, listen }) => {
   const { application, next } = byHand();
   const listener = await startListener(listen, t, application);
   const hanging = await openLine(listener);
@@ -288,7 +285,7 @@ test("close() cuts what still runs after the grace", async ({ t, listen }) => {
   assert.equal(await hanging.rest(), "");
 });
 
-test("close() lets a slow client have the rest of an answer that is written already", async ({ t, listen }) => {
+test("close() lets a slow client read the rest of a response that is already written", async ({ t, listen }) => {
   const { application, next } = byHand();
   const listener = await startListener(listen, t, application);
   const slow = await openLine(listener);
@@ -303,7 +300,7 @@ test("close() lets a slow client have the rest of an answer that is written alre
   await closed;
 });
 
-test("close() a second time is harmless, and what is under way in a kept connection is its last", async ({
+test("a second close() is harmless, and the request in progress on a kept connection is its last", async ({
   t,
   listen,
 }) => {

@@ -14,7 +14,7 @@ function echo(asked: IncomingMessage, response: ServerResponse): void {
   response.writeHead(200, { "Content-Length": String(body.length) }).end(body);
 }
 
-test("one request of a connection is under way at a time, and the responses keep their order", async ({
+test("one request of a connection is in progress at a time, and the responses keep their order", async ({
   t,
   listen,
 }) => {

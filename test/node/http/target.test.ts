@@ -116,7 +116,7 @@ test("a refusal says what is wrong", () => {
     ["/a%00", /NUL/],
     ["/a b", /must be percent-encoded/],
     ["/..", /`\.\.` segment/],
-    ["/a%2f..", /encoded slash beside dots/],
+    ["/a%2f..", /encoded slash next to dots/],
     ["*", /begin with a slash/],
     ["/".repeat(9000), /9000 characters, at most 8192/],
   ];

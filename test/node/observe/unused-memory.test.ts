@@ -26,7 +26,7 @@ function startProcess() {
   return { clock, now, cancel };
 }
 
-test("what the start has left behind is given back, then only what is much", () => {
+test("what the start has left behind is returned; after that, only large amounts are", () => {
   const { clock, now, cancel } = startProcess();
   now.free = 30;
   clock.advance(1000);
@@ -43,7 +43,7 @@ test("what the start has left behind is given back, then only what is much", () 
   assert.equal(now.returned, 2);
 });
 
-test("memory in use is no reason, whether JavaScript has it or C", () => {
+test("memory in use is not returned, whether JavaScript or C uses it", () => {
   const { clock, now, cancel } = startProcess();
   clock.advance(1000);
   now.heap = 900;
@@ -56,7 +56,7 @@ test("memory in use is no reason, whether JavaScript has it or C", () => {
   cancel();
 });
 
-test("the C library says what is allocated, and gives back what is free", (t) => {
+test("the C library reports what is allocated, and returns what is free", (t) => {
   const memory = openCMemory();
   if (memory === undefined) {
     t.skip("no koffi, or no glibc");

@@ -663,7 +663,7 @@ test("300 silent connections keep no peer out, from another address or from thei
   await turnsUntil(() => listener.counts().connections <= 1);
 });
 
-test("a body may be silent for ten seconds, and a stream of events for an hour, whatever was asked for", async (t) => {
+test("a body may be silent for ten seconds, and an event stream for an hour, whatever was requested", async (t) => {
   const { member } = await startNode(t, [secretA], ({ url }, response) => {
     response.writeHead(200, { "content-type": url === "/events" ? "text/event-stream" : "text/plain" });
     response.write("data: 1\n\n");

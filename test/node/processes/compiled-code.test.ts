@@ -11,7 +11,7 @@ import { temporaryDirectory } from "../../support/temporary.ts";
 const module = new URL("../../../node/processes/compiled-code.ts", import.meta.url).href;
 const logModule = new URL("../../../node/base/log.ts", import.meta.url).href;
 
-/** Loads a module in a process of its own, which then dies without a word. */
+/** Loads a module in a process of its own, which is then killed. */
 function loadAndDie(dataDir: string, file: string): string {
   const program = `
     const { withCompiledCode } = await import(${JSON.stringify(module)});
@@ -25,7 +25,7 @@ function loadAndDie(dataDir: string, file: string): string {
   return stdout;
 }
 
-test("compiled code survives a kill, follows its source, and that of other releases goes", async (t) => {
+test("compiled code survives a kill and follows its source; that of other releases is removed", async (t) => {
   const directory = await temporaryDirectory(t);
   const [dataDir, file] = [join(directory, "data"), join(directory, "loaded.ts")];
   await writeFile(file, 'export const word: string = "one";\n');
@@ -59,7 +59,7 @@ test("threads use it as well", async (t) => {
   assert.equal(loadAndDie(dataDir, file), "same");
 });
 
-test("a directory that can't be written, and one that is not there, cost nothing", async (t) => {
+test("a missing directory, and one that can't be written, do no harm", async (t) => {
   const directory = await temporaryDirectory(t);
   const [dataDir, file] = [join(directory, "data"), join(directory, "loaded.ts")];
   await writeFile(dataDir, "a file");

@@ -9,7 +9,7 @@ import { testContext } from "../../support/request-context.ts";
 const many = "192.0.2.0/24";
 const other = "198.51.100.0/24";
 
-test("two thousand of one network that wait delay another network's by two rounds at the most", async () => {
+test("two thousand waiting requests of one network delay another network by at most two rounds", async () => {
   const coldTurns = openColdTurns(systemClock);
   let begun = 0;
   const leaving = new AbortController();
@@ -52,7 +52,7 @@ test("a network that fills its half of the queue is refused, and the other half 
   assert.equal(refused, 2100 - 2048 - 1);
 });
 
-test("those that ask for the same go with the first of them, and own work is a network", async () => {
+test("requests with the same key begin with the first of them, and background work counts as a network", async () => {
   const coldTurns = openColdTurns(systemClock);
   assert.equal(coldTurns.take(testContext(many), "/a"), true);
   const order: string[] = [];
@@ -68,7 +68,7 @@ test("those that ask for the same go with the first of them, and own work is a n
   assert.deepEqual(order, ["b", "d", "d again", "c of another", "c"]);
 });
 
-test("one whose client has left gets no turn, and holds nobody up", async () => {
+test("a request whose client has left gets no turn, and delays nobody", async () => {
   const coldTurns = openColdTurns(systemClock);
   const gone = AbortSignal.abort(new Error("left"));
   await assert.rejects(Promise.resolve(coldTurns.take(testContext(many, gone), "/a")), /left/);

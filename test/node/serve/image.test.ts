@@ -232,7 +232,7 @@ test("while the origin fails the old picture is served within its window, and af
   await assert.rejects(edge.get("a.png"), (error: NearcastError) => error.source === "origin");
 });
 
-test("a request that has too many before it gets the old picture within its window", async (t) => {
+test("a request with too many others ahead of it gets the old picture within its window", async (t) => {
   const origin = await startPictureOrigin(t);
   const edge = await startEdge(t, origin, { staleWaitMs: 100 });
   for (const name of ["a.png", "b.png"]) origin.names.set(name, black);
@@ -249,7 +249,7 @@ test("a request that has too many before it gets the old picture within its wind
   assert.equal(origin.counts().questions, 2);
 });
 
-test("while the origin is silent the old picture is served within its window, and one question goes on", async (t) => {
+test("while the origin is silent, the old picture is served within its window; one question continues", async (t) => {
   const origin = await startPictureOrigin(t);
   const edge = await startEdge(t, origin, { staleWaitMs: 100 });
   origin.names.set("a.png", black);
@@ -323,7 +323,7 @@ test("after a put, while the origin is away, the old picture stands in", async (
   assert(delivery.outcome.word === "stale" && delivery.outcome.reason === "origin-error");
 });
 
-test("after a put, while the origin is silent, the new picture is waited for", async (t) => {
+test("after a put, requests wait for the new picture while the origin is silent", async (t) => {
   const origin = await startPictureOrigin(t);
   const edge = await startEdge(t, origin, { staleWaitMs: 0 });
   origin.names.set("a.png", black);

@@ -89,7 +89,7 @@ const rows: [script: Script, steps: string[], outcome: string][] = [
     "throws ORIGIN_BAD_ANSWER",
   ],
   [{ found: "stale-revalidate", deliveries: ["bug"] }, [behind, revalidating], "throws bug"],
-  // Stale if the origin fails (RFC 5861 §4) or there is too much to do here, and for no other reason.
+  // Stale if the origin fails (RFC 5861 §4) or this node is overloaded, and for no other reason.
   [{ found: "stale-if-error" }, [ask], "answer"],
   [{ found: "stale-if-error", ask: "ORIGIN_TIMEOUT" }, [ask, instead], "stored, origin-error"],
   [{ found: "stale-if-error", ask: "ORIGIN_UNREACHABLE" }, [ask, instead], "stored, origin-error"],
@@ -164,7 +164,7 @@ function lateOrigin(deliveries: readonly (Failure | undefined)[] = []) {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-test("an origin that is late: the stale entry is delivered after the wait, and the question goes on", async () => {
+test("if the origin is late, the stale entry is delivered after the wait, and the question continues", async () => {
   const { clock, log, answer, signals, steps } = lateOrigin();
   let delivered: string | undefined;
   const first = Promise.resolve(run(steps)).then((result) => (delivered = result));
@@ -204,7 +204,7 @@ test("an answer within the wait is delivered, and so is a failure", async () => 
   assert.equal(await failed, "stored, origin-error");
 });
 
-test("a stale entry that is gone when the origin is late: the answer is waited for after all", async () => {
+test("if the stale entry is gone when the origin is late, the request waits for the answer after all", async () => {
   const { clock, answer, signals, steps } = lateOrigin(["outdated"]);
   const asked = Promise.resolve(run(steps));
   clock.advance(1000);
@@ -220,7 +220,7 @@ test("a stale entry that is gone when the origin is late: the answer is waited f
   assert.equal(broken.signals[0]?.aborted, true);
 });
 
-test("without a wait, the stale entry is delivered at once, and the question asked behind", async () => {
+test("with a wait of 0, the stale entry is delivered at once, and the question is asked behind it", async () => {
   const { log, steps } = lateOrigin();
   const impatient = { ...steps, waiting: { ...steps.waiting, waitMsFor: () => 0 } };
   assert.equal(await run(impatient), "stored, origin-slow");

@@ -48,7 +48,7 @@ export function addBgpConfig(bgp: Command, cli: Cli): void {
     more: [
       "Reads the fleet document from the origin, or from --file, and prints the configuration. --output writes it to a",
       "file instead; if the command fails, the file stays unchanged. With a bird.conf, --output also writes the TCP",
-      `MD5 key of the session between edge and BIRD: to ${leasePasswordFileName} beside bird.conf, for BIRD, and to`,
+      `MD5 key of the session between edge and BIRD: to ${leasePasswordFileName} next to bird.conf, for BIRD, and to`,
       "--key-file, for the edge (announce.keyFile in edge.yaml). An existing key is kept.",
       "Without --node, the configuration fits every node of the site, and BIRD chooses its own router id.",
       "Passwords are never printed: BIRD includes the file that sites[].bgp.routers[].passwordFile names.",

@@ -41,7 +41,7 @@ function headLines(plan: AnnouncementPlan, kind: RouterKind): string[] {
   return [
     `Router of site ${plan.site}, ${called}: sessions with the nodes, AS ${plan.as}, which announce`,
     `${both.join(", ")}.`,
-    "Written by `nearcast bgp config --router` from the fleet document; put it beside what the router has.",
+    "Written by `nearcast bgp config --router` from the fleet document; add it to what the router has.",
     "",
     "To the internet: the prefix goes out while a node announces it, so do not originate it by a static route or a",
     "permanent aggregate, which would draw clients to a site without nodes. Should your site router only know longer",

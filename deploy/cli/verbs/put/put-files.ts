@@ -167,8 +167,8 @@ interface There {
 }
 
 /**
- * `put chair.jpg shop/chair.jpg`, typed where shop/chair.jpg exists: with cp, and with most other commands, the last
- * word is the destination. Two files of one directory are what a shell makes of `*.jpg`, so they are two files.
+ * Refuses `put chair.jpg shop/chair.jpg` where shop/chair.jpg exists: with cp, and with most other commands, the last
+ * word is the destination. Two files in one directory are what a shell expands `*.jpg` to, so they count as two files.
  */
 function refuseAmbiguous(words: readonly There[]): void {
   const last = words.at(-1);

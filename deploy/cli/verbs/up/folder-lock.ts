@@ -33,7 +33,7 @@ async function runningLines(dataDir: string): Promise<string[]> {
   return [
     ...(state === undefined ? [] : [`It runs the nodes ${state.nodes.join(", ")}${where}`]),
     `  ${command} status --data ${dataDir}`,
-    "To stop it, press Ctrl-C in its terminal. To run a second one beside it, give it a directory and an address:",
+    "To stop it, press Ctrl-C in its terminal. To run a second one alongside it, give it a directory and an address:",
     `  ${command} up --data ./data2 --address ${otherAddress(state?.address)}`,
   ];
 }

@@ -68,7 +68,7 @@ export function takenLines(
   if (taken.some(({ code }) => code === "EADDRINUSE")) {
     lines.push(
       `Another \`${command} up\` may be running with a different --data; \`ss -lntup\` shows who uses the port.`,
-      "Stop it, or run a second one beside it with its own directory and address:",
+      "Stop it, or run a second one alongside it with its own directory and address:",
       `  ${command} up --data ./data2 --address ${otherAddress(taken[0]?.listen.host)}`,
       ...(configurations === undefined ? [] : [`or change the ports in ${configurations}.`]),
     );

@@ -21,7 +21,7 @@ const allContentsLost = 0.6;
 /** Long entries in the journal: a few dozen of them cause a snapshot. */
 const manyTags = Array.from({ length: 400 }, (_, index) => `tag:${index}`);
 
-test("what was removed before a sync never comes back after a power failure", async (t) => {
+test("an object removed before a sync never comes back after a power failure", async (t) => {
   const random = seededRandom(seed);
   const below = (count: number): number => Math.floor(random() * count);
   let files = powerFailureFiles();
@@ -125,7 +125,7 @@ function raise(versions: Map<string, number>, to: ReadonlyMap<string, number>): 
   for (const [name, version] of to) versions.set(name, Math.max(version, versions.get(name) ?? 0));
 }
 
-test("a sync covers what the process before wrote, which was killed before its own sync", async (t) => {
+test("a sync covers what the previous process wrote before it was killed without a sync", async (t) => {
   let files = powerFailureFiles();
   const open = () => openTier(t, "/tier", { files });
   const first = await open();
@@ -144,7 +144,7 @@ test("a sync covers what the process before wrote, which was killed before its o
   assert(third.contains(keyFor("b")) && !third.contains(keyFor("a")));
 });
 
-test("a sync that failed gives the index up; until its files are removed, nothing is confirmed", async (t) => {
+test("a failed sync gives up the index; until its files are removed, nothing is confirmed", async (t) => {
   const directory = await temporaryDirectory(t);
   const files = faultyFiles();
   const tier = await openTier(t, directory, { files });
@@ -161,7 +161,7 @@ test("a sync that failed gives the index up; until its files are removed, nothin
   assert(tier.contains(keyFor("b")), "the index in memory stays in use");
 });
 
-test("a tier without anything new to confirm does not touch the disk", async (t) => {
+test("a tier with nothing new to confirm does not touch the disk", async (t) => {
   const files = faultyFiles();
   const tier = await openTier(t, await temporaryDirectory(t), { files });
   tier.store(objectFor("a"));

@@ -51,7 +51,7 @@ function open(part: DnsPart | undefined) {
   return { names, state, lines };
 }
 
-test("nothing is sent before the beginning, which ends when the first update answers", async () => {
+test("nothing is sent before begin(), which resolves when the first update is in force", async () => {
   const { told, updates, part } = scriptedDns();
   const { names, state } = open(part);
   state.version = 2;
@@ -96,7 +96,7 @@ test("a document that can't be used leaves names as they were; the next one is t
   assert.equal(names.version(), 2);
 });
 
-test("a close cuts the first update off, and later inputs go nowhere", async () => {
+test("closing cuts off the first update, and later inputs go nowhere", async () => {
   const { told, updates, part } = scriptedDns();
   const { names, state, lines } = open(part);
   state.version = 1;

@@ -36,7 +36,7 @@ test("the settings become the responder's options", () => {
   assert.ok(Number.isInteger(threads) && threads >= 1, `${threads}`);
 });
 
-test("settings outside of their range are refused with what is allowed", () => {
+test("settings outside their range are refused with the allowed range", () => {
   const rows: [dns: object, path: string, message: RegExp][] = [
     [{ threads: 65 }, "dns.threads", /65 is above the maximum of 64/],
     [{ threads: -1 }, "dns.threads", /-1 is below the minimum of 0/],

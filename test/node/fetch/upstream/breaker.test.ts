@@ -143,7 +143,7 @@ function afterOutage({ rate, silenceMs, seed }: Outage): { breaker: Breaker; now
   return { breaker, nowMs };
 }
 
-/** Requests in each tenth of a second of a recovery, with as many waiting as can be. */
+/** Requests in each tenth of a second of a recovery, with as many waiting as possible. */
 function recover(outage: Outage, seconds: number): number[] {
   const { breaker, nowMs: startMs } = afterOutage(outage);
   const perTenth = Array.from({ length: seconds * 10 }, () => 0);
@@ -176,7 +176,7 @@ test("a recovering origin gets its usual rate within a second, and at most twice
   }
 });
 
-test("what an origin is used to fades while nobody asks, and not while it does not answer", () => {
+test("an origin's usual rate fades while there are no requests, but not while it does not answer", () => {
   const rateAfter = (pauseMs: number, silenceMs: number): number => {
     const breaker = createBreaker(0);
     for (let nowMs = 0; nowMs < 60_000; nowMs += 10) {
@@ -192,7 +192,7 @@ test("what an origin is used to fades while nobody asks, and not while it does n
   assert.ok(Math.abs(rateAfter(10_000, 0) - 100 / Math.E) < 2, "a pause");
 });
 
-test("a recovery goes on while requests wait, up to twice as fast with each step, and ends when none waits", () => {
+test("a recovery continues while requests wait, up to twice as fast with each step, and ends when none waits", () => {
   for (const [rate, stepMs] of [
     [0, 2000],
     [100, 10_000],

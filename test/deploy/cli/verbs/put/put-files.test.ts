@@ -44,7 +44,7 @@ test("a file that is not there, and two files of one name, are refused before an
   await assert.rejects(findUploads([join(folder, "a.jpg"), join(folder, "x", "a.jpg")], undefined), CommandFailure);
 });
 
-test("a last word that is a local file, and could be the path at the origin, is refused with both ways", async (t) => {
+test("a last argument that is a local file, and could be the path, is refused with both alternatives", async (t) => {
   const folder = await temporaryFolder(t, "put");
   await mkdir(join(folder, "shop"));
   for (const name of ["chair.jpg", "stool.jpg", "shop/chair.jpg", "shop/desk.jpg"]) {
