@@ -1,6 +1,6 @@
 /**
- * What is known of a fill while it runs (fill.ts): the record, what memory must hold of the body, and whether more of it
- * may come. No I/O.
+ * The record of a fill (fill.ts), and what follows from it: what memory must hold of the body, and whether more of it may
+ * arrive. No I/O.
  */
 import { dropBefore, type FillWindow } from "./fill-window.ts";
 

@@ -115,7 +115,7 @@ test("a range of a small body is passed on, and the whole is fetched behind it",
   );
 });
 
-test("an origin's 416 is for the client that provoked it, and says nothing of the URL (RFC 9110 §15.5.17)", async (t) => {
+test("an origin's 416 is for one client, and says nothing about the URL (RFC 9110 §15.5.17)", async (t) => {
   const edge = await startEdge(t);
   const refusal = { status: 416, fields: [["Content-Range", "bytes */10"]] } as const;
   edge.origin.say("/a", ({ fields: { range } }) => (range === undefined ? { fields, body } : refusal));
