@@ -1,6 +1,6 @@
 /**
- * The record of a fill (fill.ts), and what follows from it: what memory must hold of the body, and whether more of it may
- * arrive. No I/O.
+ * The record of a fill (fill.ts), and what follows from it: what memory must hold of the body, and whether more of it
+ * may arrive. No I/O.
  */
 import { dropBefore, type FillWindow } from "./fill-window.ts";
 
