@@ -147,7 +147,7 @@ async function readSlowly(body: Body, wait: Promise<unknown>): Promise<Buffer> {
   }
 }
 
-test("who falls behind a body that came from the owner gets the rest from there, or else from the origin", async (t) => {
+test("who falls behind a body from the owner gets the rest from there, or else from the origin", async (t) => {
   const large = randomBytes(8_000_000);
   const fields = { "cache-control": "max-age=100", etag: '"large"' };
   let isAway = false;
