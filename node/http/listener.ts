@@ -81,6 +81,9 @@ export async function listen(
       if (front === undefined) connection.pause();
       else front.refuse(connection);
     },
+    broken(connection, error) {
+      answerUnreadable(error, connection);
+    },
   });
   const server = createServer(
     {
@@ -111,9 +114,7 @@ export async function listen(
   }
   if (accepted !== undefined) server.on("connection", accepted);
   server.on("clientError", (error, socket) => {
-    // An error in the middle of a response would be read as part of it.
-    if (pipeline.isAnswering(socket)) socket.destroy();
-    else answerUnreadable(error, socket as Socket);
+    pipeline.broken(socket as Socket, error);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

@@ -23,18 +23,24 @@ export interface Pipeline {
   readonly arrived: (request: IncomingMessage, response: ServerResponse) => void;
   /** Whether this connection has responses in progress or to come. */
   readonly isAnswering: (connection: Duplex) => boolean;
+  /** Something that is no request has come on this connection: it gets what is under way, then the word for that. */
+  readonly broken: (connection: IncomingMessage["socket"], error: Error) => void;
 }
 
 interface Line {
   isAnswering: boolean;
   readonly waiting: [IncomingMessage, ServerResponse][];
+  /** No further request is wanted. */
   isFull: boolean;
+  /** What has come behind the requests. */
+  error: Error | undefined;
 }
 
 /**
  * @param events.begun called when a request begins without having waited
  * @param events.idle called each time that a connection has no requests left
  * @param events.unwanted called when nothing more is wanted from a connection: it closes after its responses
+ * @param events.broken called for what is no request, when the requests before it are answered
  */
 export function openPipeline(
   application: RequestListener,
@@ -42,6 +48,7 @@ export function openPipeline(
     begun: (connection: IncomingMessage["socket"]) => void;
     idle: (connection: IncomingMessage["socket"]) => void;
     unwanted: (connection: IncomingMessage["socket"]) => void;
+    broken: (connection: IncomingMessage["socket"], error: Error) => void;
   },
 ): Pipeline {
   const lines = new WeakMap<Duplex, Line>();
@@ -60,7 +67,8 @@ export function openPipeline(
     if (socket.destroyed) line.waiting.length = 0;
     line.isAnswering = line.waiting.length > 0;
     if (!line.isAnswering) {
-      events.idle(socket);
+      if (line.error === undefined || socket.destroyed) events.idle(socket);
+      else events.broken(socket, line.error);
       return;
     }
     setImmediate(() => {
@@ -75,7 +83,7 @@ export function openPipeline(
       const { socket } = request;
       let line = lines.get(socket);
       if (line === undefined) {
-        line = { isAnswering: false, waiting: [], isFull: false };
+        line = { isAnswering: false, waiting: [], isFull: false, error: undefined };
         lines.set(socket, line);
       }
       if (line.isFull) return;
@@ -98,7 +106,19 @@ export function openPipeline(
     isAnswering(connection) {
       return lines.get(connection)?.isAnswering ?? false;
     },
+    broken(connection, error) {
+      const line = lines.get(connection);
+      if (line?.isAnswering !== true) events.broken(connection, error);
+      else if (isEnd(error)) connection.destroy();
+      // Behind the last request that is wanted come its body, and what nobody answers: the connection closes anyway.
+      else if (!line.isFull) line.error ??= error;
+    },
   };
+}
+
+/** The client has left, or sends the rest of a request for too long. */
+function isEnd({ code = "" }: Error & { code?: string }): boolean {
+  return code === "ECONNRESET" || code === "ERR_HTTP_REQUEST_TIMEOUT";
 }
 
 /** RFC 9112 §6.3 */
