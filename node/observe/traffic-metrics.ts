@@ -110,7 +110,7 @@ export function declareUpstreams(
   declare(
     "gauge",
     "bodies_held",
-    "Responses whose clients are slow, and event streams: they don't count as active",
+    "Responses that are slow, and event streams: they don't count as active",
     (stats) => {
       return stats.bodiesHeld;
     },
