@@ -162,7 +162,7 @@ test("the body of a failure has the host's time in all; past it, the origin is l
   await edge.ask("/a");
   edge.skip(100);
   origin.script((_request, response) => {
-    drip(response, 403, {});
+    drip(response, 429, {});
   });
   const got = await edge.ask("/a");
   assert.deepEqual([got.status, got.body, got.word], [200, "good", "stale"]);
