@@ -82,7 +82,7 @@ async function startDrippingOrigin(t: TestContext) {
   return await startLoopbackOrigin(t, ({ target }, response) => {
     const [, kind, status, control = ""] = target.split("/");
     if (kind !== "drips") {
-      response.end("good");
+      response.writeHead(200, { "cache-control": "max-age=60" }).end("good");
       return;
     }
     drip(response, Number(status), { "cache-control": control });
