@@ -5,8 +5,9 @@
  *      ▲                                                 ▲ fails: twice as long     │
  *      └──────────────────────── succeeds ───────────────┴──────────────────────────┘
  *
- * Reads, writes and removals have one record each: a full disk can't be written to, but read and made emptier. A hanging operation can't
- * be cancelled, so the number of operations in progress is bounded; beyond the bound, further ones are refused at once.
+ * Reads, writes and removals have one record each: a full disk can't be written to, but it can be read, and removals
+ * make room on it. A hanging operation can't be cancelled, so the number of operations in progress is bounded; beyond
+ * the bound, further ones are refused at once.
  */
 import type { Clock } from "#base/clock.ts";
 
