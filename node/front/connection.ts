@@ -41,6 +41,8 @@ export interface FrontParts {
   /** Answers a request whose head did not arrive in full in time, and closes the connection. */
   readonly tooLate: (socket: Socket) => void;
   readonly waits: { readonly headers: number; readonly idle: number };
+  /** Past this, idle connections make room for new ones (crowd.ts). */
+  readonly connectionsMax: number;
   readonly clock: Clock;
 }
 

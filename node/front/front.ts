@@ -9,6 +9,7 @@ import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { Connection, FrontParts, Phase, State } from "./connection.ts";
+import { hasRoom } from "./crowd.ts";
 import { joinedBytesMax, openLaneSink } from "./lane-sink.ts";
 import { answered, arrived, ended } from "./reading.ts";
 import { dropRest, holds, holdsNothing, refuse } from "./refusing.ts";
@@ -90,6 +91,10 @@ function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) =
 }
 
 function accept(state: State, socket: Socket): void {
+  if (!hasRoom(state)) {
+    socket.destroy();
+    return;
+  }
   const { remoteAddress } = socket;
   let network: string | undefined;
   const connection: Connection = {

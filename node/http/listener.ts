@@ -19,7 +19,7 @@ import { answerUnreadable } from "#base/unreadable-request.ts";
  */
 const headerBytesMax = 96 * 1024;
 /** Connections per address; the kernel's backlog holds further ones. An idle one costs about 10 KB. */
-const connectionsMax = 20_000;
+export const connectionsMost = 20_000;
 const keepAliveMs = 65_000;
 const waitsMs = {
   /** For the whole header section. */
@@ -51,6 +51,8 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
   reusePort?: boolean;
   /** Called for each new connection. */
   accepted?: () => void;
+  /** Beyond: new ones are refused, or with a front, the idle ones of whoever has the most make room. */
+  connectionsMax?: number;
   /** Answers what it can before Node's server sees it. */
   front?: { answer: Answer; clock: Clock };
 }
@@ -62,7 +64,7 @@ export async function listen(
   application: RequestListener,
   options: ListenOptions = {},
 ): Promise<Listener> {
-  const { reusePort = false, accepted, front: fronted, ...limits } = options;
+  const { reusePort = false, accepted, front: fronted, connectionsMax = connectionsMost, ...limits } = options;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
   let isClosing = false;
@@ -97,11 +99,11 @@ export async function listen(
   answerHalfClosed(server);
   // No 100 (Continue): the final response does not wait for the body.
   server.on("checkContinue", pipeline.arrived);
-  server.maxConnections = connectionsMax;
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);
-  if (fronted !== undefined) front = putInFront(server, fronted, waits);
+  if (fronted !== undefined) front = putInFront(server, { ...fronted, connectionsMax }, waits);
   else {
+    server.maxConnections = connectionsMax;
     server.on("connection", (connection) => {
       connections.add(connection);
       connection.once("close", () => connections.delete(connection));
@@ -147,7 +149,7 @@ export async function listen(
 /** Sends new connections to the front, which gives relays to the server. */
 function putInFront(
   server: Server,
-  { answer, clock }: { answer: Answer; clock: Clock },
+  { answer, clock, connectionsMax }: { answer: Answer; clock: Clock; connectionsMax: number },
   waits: { headers: number; check: number },
 ): Front {
   const serve = server.listeners("connection") as ((this: Server, connection: object) => void)[];
@@ -161,6 +163,7 @@ function putInFront(
       answerUnreadable(Object.assign(new Error("too late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
     },
     waits: { headers: waits.headers, idle: keepAliveMs },
+    connectionsMax,
     clock,
   });
   server.on("connection", front.accept);

@@ -3,7 +3,7 @@
  *
  *   GET  /v1/image    a variant, as the owner of its name or because the asking site is full
  *   GET  /v1/source   what a name stands for, and its bytes, as the shield
- *   GET  /v1/asset    a response of an assets host, in any of these roles
+ *   GET  /v1/asset    a response of an assets host, in any of these roles; with Range and If-Range, the rest of one
  *   POST /v1/hot      hot variants of another node
  *
  * Every caller knows the fleet secret. Its requests are nevertheless validated as strictly as those of strangers,
@@ -48,6 +48,7 @@ import { hotKeysMax, type Replication } from "../serve/replication.ts";
 import { primaryKeyOf } from "../serve/asset-key.ts";
 import { fieldNames, ownPrefix, readLog, type Refusal, roles, writeTold } from "../serve/wire.ts";
 import { judgeConditions } from "../deliver/conditions.ts";
+import { fieldOf } from "../fetch/asset.ts";
 
 export interface PeerAppParts {
   /** The name of this process, as its peers know it; for Cache-Status. */
@@ -254,19 +255,40 @@ async function sendAsset(
   told: Readonly<Record<string, string>>,
 ): Promise<void> {
   const { request, reply } = exchange;
-  const { body, status, lengthBytes } = delivery;
+  const { body, lengthBytes } = delivery;
   const isUnchanged = isNotModified(request, delivery);
-  const hasContent = !isUnchanged && status !== 204 && status !== 304;
+  const part = partOf(request, delivery);
+  const status = isUnchanged ? 304 : part === null ? delivery.status : 206;
+  const hasContent = status !== 204 && status !== 304;
   const fields: string[] = [];
   for (const [name, value] of headerPairsOf(delivery.headerBlock)) {
     if (!name.toLowerCase().startsWith(ownPrefix)) fields.push(name, value);
   }
   if (body.kind !== "stream") fields.push("Age", String(delivery.ageSeconds ?? 0));
   for (const [name, value] of Object.entries(told)) fields.push(name, value);
-  if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
+  if (status === 206 && part !== null) {
+    fields.push("Content-Range", `bytes ${part.start}-${part.end - 1}/${lengthBytes}`);
+    fields.push("Content-Length", String(part.end - part.start));
+  } else if (lengthBytes !== null && hasContent) fields.push("Content-Length", String(lengthBytes));
   reply.raw.sendDate = false; // the stored one counts
-  await sendBody(state, exchange, { status: isUnchanged ? 304 : status, fields }, body, hasContent ? wholeBody : null);
+  await sendBody(state, exchange, { status, fields }, body, hasContent ? (part ?? wholeBody) : null);
 }
+
+/** The part that is asked for, if the bytes are those that the asker has the beginning of; null: the whole. */
+function partOf({ headers }: FastifyRequest, delivery: AssetDelivery): { start: number; end: number } | null {
+  const { body, status, lengthBytes, etag, lastModified } = delivery;
+  const [range, ifRange] = [fieldOf(headers, "range"), fieldOf(headers, "if-range")];
+  if (range === undefined || ifRange === undefined || body.kind === "stream" || lengthBytes === null) return null;
+  const verdict = judgeConditions({ ...noConditions, range, ifRange }, { status, etag, lastModified, lengthBytes });
+  return verdict.verdict === "part" ? { start: verdict.start, end: verdict.end } : null;
+}
+
+const noConditions = {
+  ifMatch: undefined,
+  ifNoneMatch: undefined,
+  ifModifiedSince: undefined,
+  ifUnmodifiedSince: undefined,
+};
 
 /** @param part null: the head alone @throws NearcastError OVERLOADED, before anything was sent */
 async function sendBody(state: State, exchange: Exchange, head: Head, body: Body, part: Part | null): Promise<void> {

@@ -19,7 +19,7 @@ const checkMs = 1000;
 
 export interface UnusedMemoryOptions {
   readonly memory: Pick<CMemory, "allocatedBytes" | "returnFree">;
-  /** process.memoryUsage, in bytes. */
+  /** process.memoryUsage, in bytes. It reads a file, and throws when none can be opened. */
   readonly usage: () => { rss: number; heapTotal: number };
   readonly clock: Clock;
   readonly log: Log;
@@ -34,6 +34,14 @@ export function returnUnusedMemory({ memory, usage, clock, log }: UnusedMemoryOp
   // What the start has left behind is returned first.
   let restBytes = 0;
   return clock.every(checkMs, () => {
+    try {
+      check();
+    } catch (error) {
+      log.debug({ err: error }, "the memory of this process can't be read now");
+    }
+  });
+
+  function check(): void {
     const nowBytes = restNow();
     if (nowBytes - restBytes <= unusedBytesMax) {
       restBytes = Math.min(restBytes, nowBytes);
@@ -44,5 +52,5 @@ export function returnUnusedMemory({ memory, usage, clock, log }: UnusedMemoryOp
     const tookMs = clock.monotonicMs() - beganMs;
     restBytes = restNow();
     log.debug({ bytes: nowBytes - restBytes, tookMs }, "returned unused memory to the system");
-  });
+  }
 }

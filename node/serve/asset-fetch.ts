@@ -379,7 +379,10 @@ async function fetchOnce(
     network: context.clientNetwork,
     signal: context.signal,
     // A fill continues for its readers, whichever of them began it.
-    fetchPart: async (fields, signal) => (await ways.fetchPart(order, fields, { ...context, signal })).arrived,
+    restWays: [
+      (fields, signal) => ways.fetchRest(way, order, fields, { ...context, signal }),
+      async (fields, signal) => (await ways.fetchPart(order, fields, { ...context, signal })).arrived,
+    ],
   });
   return { outcome: "fetched", head, fill, open, isStorable: hasRoom && mayStore(state, way, clearsBefore, head), way };
 }

@@ -49,9 +49,12 @@ interface Beginning {
   readonly network: string;
   /** Aborted when nobody waits for the response any more. */
   readonly signal: AbortSignal;
-  /** Requests a part of the same body from the origin. */
-  readonly fetchPart: (fields: Record<string, string>, signal: AbortSignal) => Promise<Arrived>;
+  /** Who can be asked for a part of the same body, nearest first. Null: this one can't now. */
+  readonly restWays: readonly RestWay[];
 }
+
+/** @throws NearcastError ORIGIN_* */
+export type RestWay = (fields: Record<string, string>, signal: AbortSignal) => Promise<Arrived | null>;
 
 interface State {
   readonly tiers: Tiers;
@@ -176,15 +179,22 @@ async function restOrAll(
   return undefined;
 }
 
+/** The first answer that is of the same bytes. Undefined: nobody has them. */
 async function sameBytesFrom(body: Beginning, offset: number, ending: AbortSignal): Promise<Arrived | undefined> {
   const { etag } = notesOf(body.head);
   if (etag === null || etag.startsWith("W/")) return undefined;
-  try {
-    const answer = await body.fetchPart({ range: `bytes=${offset}-`, "if-range": etag }, ending);
-    if (fieldOf(answer.headers, "etag") === etag) return answer;
-    drop(answer);
-  } catch {
-    // The first failure is the one to report.
+  for (const ask of body.restWays) {
+    if (ending.aborted) return undefined;
+    try {
+      const answer = await ask({ range: `bytes=${offset}-`, "if-range": etag }, ending);
+      if (answer === null) continue;
+      if (fieldOf(answer.headers, "etag") === etag && (answer.statusCode === 206 || answer.statusCode === 200)) {
+        return answer;
+      }
+      drop(answer);
+    } catch {
+      // The failure that made this necessary is the one to report.
+    }
   }
   return undefined;
 }

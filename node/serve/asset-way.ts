@@ -32,6 +32,8 @@ export interface Way {
   mark: SourceMark | null;
   /** As Cache-Status names it; null: straight from the origin. */
   of: string | null;
+  /** What the node was asked as that answered; null: nobody but the origin was. */
+  role: Role | null;
   /** Cache-Status of the nodes that were asked. */
   status: string | null;
 }
@@ -54,6 +56,17 @@ export interface AssetWays {
     conditions: Readonly<Record<string, string>> | undefined,
     context: RequestContext,
   ) => Promise<{ arrived: Arrived; way: Way }>;
+  /**
+   * The rest of a body that has come from another node: that node has it nearer than the origin, which may be away.
+   * Null: it did not come from there, or nobody answers there now.
+   * @param extra Range and If-Range; an older release answers with the whole body
+   */
+  fetchRest: (
+    way: Way,
+    order: AssetOrder,
+    extra: Readonly<Record<string, string>>,
+    context: RequestContext,
+  ) => Promise<Arrived | null>;
   /**
    * A part of a body, straight from the origin.
    * @param extra Range and If-Range
@@ -136,12 +149,17 @@ export function createAssetWays(parts: Parts): AssetWays {
         feedSeq: said.feedSeq ?? ofAnotherLog,
         mark: told.mark,
         of: role === "spill" ? `spill-${member.site}` : role,
+        role,
         status: told.status,
       },
     };
   }
 
   return {
+    async fetchRest({ role }, order, extra, context) {
+      const told = role === null ? null : await askPeers(role, order, extra, context);
+      return told === null ? null : told.arrived;
+    },
     fetchPart: (order, extra, context) => askOrigin(parts, "part", order, extra, context),
     startOf: (order, asker) => stopsOf(order, asker)[0] ?? "origin",
     async fetch(order, asker, conditions, context) {
@@ -191,7 +209,7 @@ async function askOrigin(
 
 /** @param feedSeq before the request left: a purge that arrives while the origin answers concerns its response, too */
 function fromOrigin(feedSeq: number): Way {
-  return { keep: "all", feedSeq, mark: null, of: null, status: null };
+  return { keep: "all", feedSeq, mark: null, of: null, role: null, status: null };
 }
 
 export function hostFieldOf(order: Pick<AssetOrder, "host">): Record<string, string> {

@@ -22,7 +22,7 @@ import type { CachedObject, ObjectFacts } from "../object.ts";
 import type { SweepVisitor } from "../purge-sweep.ts";
 import { type BodyWriter, openBodyWriter } from "./body-writer.ts";
 import { closeAll } from "./descriptors.ts";
-import { descriptorsForDisk } from "./descriptor-limit.ts";
+import { descriptorsForDisk } from "#base/open-files.ts";
 import { type Files, realFiles } from "./files.ts";
 import type { Head } from "./head-record.ts";
 import { indexBytes } from "./index-table.ts";

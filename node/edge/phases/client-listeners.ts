@@ -2,8 +2,9 @@
 import type { FastifyInstance } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { listenFailure } from "#base/listen-failure.ts";
+import { connectionsFor } from "#base/open-files.ts";
 import type { Answer } from "../../front/connection.ts";
-import { type Listener, listen, type ListenOptions } from "../../http/listener.ts";
+import { connectionsMost, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { EdgeSetup } from "../setup.ts";
 
 const requestGraceMs = 3000;
@@ -30,6 +31,7 @@ export async function listenForClients(
     const listener = await listenOn(endpoint, edgeApp, {
       reusePort: process.sharesPorts,
       front: { answer: hits, clock },
+      connectionsMax: connectionsFor(config.http.length, connectionsMost),
       accepted,
     });
     listeners.push(listener);

@@ -49,7 +49,7 @@ export function sendHit({ head, sink }: FrontRequest, body: Buffer): "sent" | Pr
 
 export async function startFronted(
   t: TestContext,
-  options: { check?: number; application?: RequestListener } = {},
+  options: { check?: number; application?: RequestListener; connectionsMax?: number } = {},
 ): Promise<Fronted> {
   const clock = fakeClock();
   const seen: string[] = [];
@@ -100,6 +100,7 @@ export async function startFronted(
 
   const listener = await listen("127.0.0.1", 0, echo, {
     front: { answer, clock },
+    ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
     headers: 10_000,
     check: options.check ?? 5000,
   });

@@ -10,7 +10,7 @@ const mebibyte = 1024 * 1024;
 /** A process with 100 MiB of code, whose allocator keeps what is freed. */
 function startProcess() {
   const clock = fakeClock();
-  const now = { heap: 50, allocated: 20, free: 0, returned: 0 };
+  const now = { heap: 50, allocated: 20, free: 0, returned: 0, isOutOfFiles: false };
   const cancel = returnUnusedMemory({
     memory: {
       allocatedBytes: () => now.allocated * mebibyte,
@@ -19,7 +19,10 @@ function startProcess() {
         now.returned += 1;
       },
     },
-    usage: () => ({ rss: (100 + now.heap + now.allocated + now.free) * mebibyte, heapTotal: now.heap * mebibyte }),
+    usage() {
+      if (now.isOutOfFiles) throw Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" });
+      return { rss: (100 + now.heap + now.allocated + now.free) * mebibyte, heapTotal: now.heap * mebibyte };
+    },
     clock,
     log: silentLog,
   });
@@ -41,6 +44,19 @@ test("what the start has left behind is returned; after that, only large amounts
   now.free = 700;
   clock.advance(10_000);
   assert.equal(now.returned, 2);
+});
+
+test("while no file can be opened, the memory can't be read: nothing happens, and it is read again", () => {
+  const { clock, now, cancel } = startProcess();
+  clock.advance(1000);
+  now.free = 100;
+  now.isOutOfFiles = true;
+  clock.advance(5000);
+  assert.deepEqual([now.free, now.returned], [100, 1]);
+  now.isOutOfFiles = false;
+  clock.advance(1000);
+  assert.deepEqual([now.free, now.returned], [0, 2]);
+  cancel();
 });
 
 test("memory in use is not returned, whether JavaScript or C uses it", () => {

@@ -1,5 +1,6 @@
 /** Nodes as HTTP caches in front of each other. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { test, type TestContext } from "node:test";
 import { answering, type LoopbackOrigin, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 import { startNodes, type TestNode, type World } from "./fleet-of-nodes.ts";
@@ -130,6 +131,52 @@ test("an owner that dies in the middle of a body, or before, costs nothing; the 
   const answer = await other.asset("/c");
   assert.equal(await textOf(answer.body), "again");
   assert.match(other.statusOf(answer), /^fra\d; fwd=uri-miss; stored; .*detail=fetched$/);
+});
+
+/** Reads the first chunk, then waits, then reads to the end. */
+async function readSlowly(body: Body, wait: Promise<unknown>): Promise<Buffer> {
+  assert(body.kind === "ranges", body.kind);
+  const reader = body.open(0, null);
+  const chunks: Buffer[] = [];
+  for (;;) {
+    const ready = reader.ready();
+    if (ready !== true) await ready;
+    const chunk = await reader.next(65_536);
+    if (chunk === null) return Buffer.concat(chunks);
+    if (chunk.length > 0 && chunks.push(Buffer.from(chunk)) === 1) await wait;
+  }
+}
+
+test("who falls behind a body from the owner gets the rest from there, or else from the origin", async (t) => {
+  const large = randomBytes(8_000_000);
+  const fields = { "cache-control": "max-age=100", etag: '"large"' };
+  let isAway = false;
+  const { origin, owner, other } = await startWorld(t, ({ headers }, response) => {
+    const from = Number(/^bytes=(\d+)-$/.exec(headers.range ?? "")?.[1] ?? 0);
+    if (isAway) response.writeHead(503).end();
+    else if (headers.range === undefined) response.writeHead(200, fields).end(large);
+    else {
+      const range = `bytes ${from}-${large.length - 1}/${large.length}`;
+      response.writeHead(206, { ...fields, "content-range": range }).end(large.subarray(from));
+    }
+  });
+  await wholeBodyOf((await owner.asset("/a")).body);
+  await owner.flushed();
+  isAway = true;
+  const readBoth = async (afterFirst: () => Promise<void>): Promise<void> => {
+    const [slow, fast] = [await other.assetUnread("/a"), await other.assetUnread("/a")];
+    const first = wholeBodyOf(fast.body).then(async (bytes) => {
+      await afterFirst();
+      return bytes;
+    });
+    const [late, early] = await Promise.all([readSlowly(slow.body, first), first]);
+    assert(early.equals(large) && late.equals(large));
+  };
+  await readBoth(() => Promise.resolve());
+  assert.equal(origin.asked.length, 1, "the owner has it");
+  isAway = false;
+  await readBoth(() => owner.kill());
+  assert.match(origin.asked.at(-1)?.headers.range ?? "", /^bytes=\d+-$/);
 });
 
 test("the shield asks the origin once for all sites; a full site's misses are fetched elsewhere", async (t) => {

@@ -74,6 +74,8 @@ export interface TestNode {
   /** Without a wait, from memory, or not at all. */
   getNow: (name: string, variant?: Partial<Variant>) => Delivery | undefined;
   asset: (target: string, fields?: AssetOrder["fields"]) => Promise<Delivery>;
+  /** The same with a body that is read by the test. */
+  assetUnread: (target: string) => Promise<Delivery>;
   /** Applies an event of the feed here; its number is the one after this node's last. */
   event: (data: object) => Promise<void>;
   /** The same in two steps: in force in memory, and the position moved on. */
@@ -278,6 +280,11 @@ export async function startNodes(
       variant: { widthPx: 20, fit: "clip", quality: 75, format: "png", ...variant },
       varies: false,
     });
+    const assetOf = async (target: string, fields: AssetOrder["fields"]): Promise<Delivery> => {
+      assert(assetsHost?.kind === "assets");
+      const primaryKey = primaryKeyOf(assetsHost, target);
+      return await assets.serve({ host: assetsHost, method: "GET", target, primaryKey, fields }, testContext());
+    };
     const nextSeq = (): number => (so.position?.seq ?? 0) + 1;
     const moveOn = (seq: number): void => {
       if (so.position !== null) so.position = { ...so.position, seq };
@@ -291,15 +298,8 @@ export async function startNodes(
       get: (source, variant = {}, clientNetwork, signal) =>
         images.serve(orderOf(source, variant), testContext(clientNetwork, signal)),
       getNow: (source, variant = {}) => images.serveNow(orderOf(source, variant), true),
-      async asset(target, fields = {}) {
-        assert(assetsHost?.kind === "assets");
-        return await withWholeBody(
-          await assets.serve(
-            { host: assetsHost, method: "GET", target, primaryKey: primaryKeyOf(assetsHost, target), fields },
-            testContext(),
-          ),
-        );
-      },
+      asset: async (target, fields = {}) => await withWholeBody(await assetOf(target, fields)),
+      assetUnread: (target) => assetOf(target, {}),
       async event(data) {
         const seq = nextSeq();
         await purger.apply(seq, readPurgeEvent(data));

@@ -169,7 +169,7 @@ test("something else fills the disk: a tier below its floor removes nothing", as
   assert((await storeAll(world, "q", 20)) >= 19);
 });
 
-test("something else takes whatever the tier frees: the tier gives way down to its floor, and stops there", async (t) => {
+test("something else takes what the tier frees: the tier gives way down to its floor, and stops", async (t) => {
   const world = await openOn(t, smallDiskFiles(capacity));
   const { tier, files } = world;
   await storeAll(world, "o", 300);

@@ -1,0 +1,61 @@
+/**
+ * Too many connections: those that are idle make room for new ones, and the client networks with the most of them lose
+ * theirs first. So whoever opens connections and leaves them idle loses them, and nobody else is refused.
+ *
+ *   idle connections of   A ████████████      A ██████
+ *   each network          B ██████        ─▶  B ██████     none keeps more than the level
+ *                         C ██                C ██
+ */
+import type { Connection, State } from "./connection.ts";
+
+/** This share of all connections is closed at a time, so that they are not all counted for each new one. */
+const freedShare = 1 / 16;
+
+/** Whether one more connection may stay: there is room, or room was made. */
+export function hasRoom(state: State): boolean {
+  const { connections, connectionsMax } = state;
+  if (connections.size < connectionsMax) return true;
+  closeIdle(state, Math.ceil(connectionsMax * freedShare));
+  return connections.size < connectionsMax;
+}
+
+/** Those that have been idle for longest, of the networks that have more than the level. */
+function closeIdle({ connections }: State, wanted: number): void {
+  const idleOf = new Map<string, number>();
+  for (const connection of connections) {
+    if (!isIdle(connection)) continue;
+    const network = connection.network();
+    idleOf.set(network, (idleOf.get(network) ?? 0) + 1);
+  }
+  const level = levelFor([...idleOf.values()], wanted);
+  for (const connection of connections) {
+    if (!isIdle(connection)) continue;
+    const network = connection.network();
+    const left = idleOf.get(network) ?? 0;
+    if (left <= level) continue;
+    idleOf.set(network, left - 1);
+    connections.delete(connection);
+    connection.socket.destroy();
+  }
+}
+
+function isIdle({ phase, rest }: Connection): boolean {
+  return phase === "reading" && rest === null;
+}
+
+/**
+ * How many each may keep, so that at least `wanted` go in all; 0 when there are no more than that.
+ * @param counts of each; at least one
+ */
+export function levelFor(counts: readonly number[], wanted: number): number {
+  const sorted = counts.toSorted((a, b) => b - a);
+  let above = 0;
+  for (const [index, count] of sorted.entries()) {
+    above += count;
+    const next = sorted[index + 1] ?? 0;
+    // Down to the next one's count, these go.
+    if (above - (index + 1) * next < wanted) continue;
+    return Math.floor((above - wanted) / (index + 1));
+  }
+  return 0;
+}

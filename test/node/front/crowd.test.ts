@@ -1,0 +1,66 @@
+/** More connections than there may be: who has the most idle ones makes room. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+import { levelFor } from "../../../node/front/crowd.ts";
+import { seededRandom } from "#base/random.ts";
+import { get, startFronted } from "./fronted.ts";
+
+test("the level takes what is wanted, from the largest alone, and little more", () => {
+  assert.equal(levelFor([10], 3), 7);
+  assert.equal(levelFor([10, 2], 3), 7);
+  assert.equal(levelFor([10, 8, 2], 6), 6);
+  assert.equal(levelFor([5, 5, 5], 1), 4);
+  assert.equal(levelFor([1, 1], 5), 0);
+  const random = seededRandom(3);
+  for (let round = 0; round < 500; round += 1) {
+    const counts = Array.from({ length: 1 + Math.floor(random() * 20) }, () => 1 + Math.floor(random() * 100));
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    const wanted = 1 + Math.floor(random() * total);
+    const level = levelFor(counts, wanted);
+    const gone = (to: number): number => counts.reduce((sum, count) => sum + Math.max(0, count - to), 0);
+    assert.ok(gone(level) >= wanted && gone(level + 1) < wanted, JSON.stringify({ counts, wanted, level }));
+  }
+});
+
+async function open(t: TestContext, port: number, localAddress: string): Promise<Socket> {
+  const socket = connect({ host: "127.0.0.1", port, localAddress });
+  t.after(() => socket.destroy());
+  socket.on("error", () => undefined);
+  await once(socket, "connect");
+  return socket;
+}
+
+/** The answer's first line, or "" when the connection closes without one. */
+async function ask(socket: Socket, target: string): Promise<string> {
+  socket.write(get(target));
+  const [chunk] = (await Promise.race([once(socket, "data"), once(socket, "close").then(() => [""])])) as [Buffer | ""];
+  return chunk.toString().split("\r\n", 1)[0] ?? "";
+}
+
+test("idle connections of one network make room for others; those of others stay, and so do busy ones", async (t) => {
+  const fronted = await startFronted(t, { connectionsMax: 32 });
+  const { port } = fronted.listener;
+  const [calm, busy] = [await open(t, port, "127.0.7.1"), await open(t, port, "127.0.8.1")];
+  assert.match(await ask(calm, "/hit/calm"), /200/);
+  busy.write(get("/held/busy"));
+  const held = await fronted.held();
+  const crowd: Socket[] = [];
+  const closed = new Set<Socket>();
+  for (let count = 0; count < 100; count += 1) {
+    const socket = await open(t, port, `127.0.8.${2 + (count % 50)}`);
+    socket.on("close", () => closed.add(socket));
+    crowd.push(socket);
+  }
+  for (let count = 0; count < 10; count += 1) {
+    const visitor = await open(t, port, `127.1.${count}.1`);
+    assert.match(await ask(visitor, "/hit/visitor"), /200/);
+  }
+  assert.match(await ask(calm, "/hit/again"), /200/);
+  held.response.end("busy");
+  const [answer] = (await once(busy, "data")) as [Buffer];
+  assert.match(answer.toString(), /200/);
+  assert.ok(closed.size >= 70, `${closed.size} of the crowd were closed`);
+  assert.ok(!closed.has(crowd.at(-1) as Socket), "those that came last stay");
+});
