@@ -56,6 +56,8 @@ export type Fetched =
       /** A reader of the fill, or of a fetch of its own once it has fallen behind. */
       readonly open: (start: number, end: number | null) => BodyReader;
       readonly isStorable: boolean;
+      /** False: only the leader reads it. Others could fall behind, and then nobody would have the rest for them. */
+      readonly isShareable: boolean;
       readonly way: Way;
     }
   /** The stored body of `before`, under a new head. */
@@ -99,6 +101,8 @@ export interface AssetFetches {
     question: Question,
     wanted: "while-the-client-waits" | "to-the-end",
   ) => { result: Promise<Fetched>; isCollapsed: boolean };
+  /** Begins a fetch that nobody joins. @throws like join(), in the result */
+  readonly fetchAlone: (question: Question) => Promise<Fetched>;
   /** Whether a request that joins now gets the result of a running fetch, or of one that failed a moment ago. */
   readonly isUnderWay: (question: Question) => boolean;
   /**
@@ -178,6 +182,10 @@ export function createAssetFetches(env: Env): AssetFetches {
   };
   return {
     join: (question, wanted) => join(state, question, wanted === "to-the-end" ? undefined : question.context.signal),
+    fetchAlone(question) {
+      const flight = begin(state, `${flightKey(state, question)}\n${question.context.id}`, question);
+      return waitFor(flight, question.context.signal, true);
+    },
     isUnderWay(question) {
       if (state.failures.find(question.key, question.order.fields) !== undefined) return true;
       const running = state.running.get(flightKey(state, question));
@@ -278,6 +286,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
     flight.isLanded = true;
     if (fetched.outcome === "fetched") {
       flight.landed = fetched;
+      if (!fetched.isShareable) forget();
       void storeWhole(state, question, flight, fetched, clearsBefore).finally(forget);
     } else forget();
     if (fetched.outcome === "failed") state.failures.keep(question.key, question.order.fields, fetched);
@@ -369,7 +378,7 @@ async function fetchOnce(
     state.large.set(question.key, true);
     return passed(arrived, way, { reason: "head", pairs: endToEndPairs(arrived.headers) }, undefined);
   }
-  const { fill, open, hasRoom } = await state.fills.begin({
+  const { fill, open, hasRoom, isShareable } = await state.fills.begin({
     arrived,
     head,
     timeoutMs: order.host.timeoutMs,
@@ -384,7 +393,8 @@ async function fetchOnce(
       async (fields, signal) => (await ways.fetchPart(order, fields, { ...context, signal })).arrived,
     ],
   });
-  return { outcome: "fetched", head, fill, open, isStorable: hasRoom && mayStore(state, way, clearsBefore, head), way };
+  const isStorable = hasRoom && mayStore(state, way, clearsBefore, head);
+  return { outcome: "fetched", head, fill, open, isStorable, isShareable, way };
 }
 
 /**

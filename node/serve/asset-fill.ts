@@ -24,6 +24,8 @@ export interface AssetFill {
   readonly open: (start: number, end: number | null) => BodyReader;
   /** There is a disk that accepts it, or memory for all of it. */
   readonly hasRoom: boolean;
+  /** Readers may come and go at different times: whoever falls behind can get the rest. */
+  readonly isShareable: boolean;
 }
 
 export interface AssetFills {
@@ -105,7 +107,9 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
   const hasRoom = place !== null || lengthBytes === null || lengthBytes <= Math.min(keepBytesMax, room.bytes);
   const restFor = async (offset: number, ending: AbortSignal): Promise<FillSource | undefined> =>
     (await storedFrom(state, body, offset)) ?? (await restOrAll(state, body, offset, ending));
-  return { fill, open: (start, end) => readFill(fill, { start, end }, restFor), hasRoom };
+  // One of unknown length is most often small. Another node shares what comes from it among those who ask there.
+  const isShareable = strongEtagOf(body) !== null || (lengthBytes === null ? body.isForDisk : hasRoom);
+  return { fill, open: (start, end) => readFill(fill, { start, end }, restFor), hasRoom, isShareable };
 }
 
 /** @throws NearcastError ORIGIN_BUSY; the response was given up then */
@@ -123,10 +127,10 @@ async function roomFor(
 }
 
 /** The rest of a body that has been stored meanwhile. */
-async function storedFrom({ tiers }: State, { head }: Beginning, offset: number): Promise<FillSource | undefined> {
-  const stored = await tiers.find(head.key, false);
-  const { etag } = notesOf(head);
-  if (stored === undefined || etag === null || etag.startsWith("W/") || notesOf(stored).etag !== etag) return undefined;
+async function storedFrom({ tiers }: State, body: Beginning, offset: number): Promise<FillSource | undefined> {
+  const stored = await tiers.find(body.head.key, false);
+  const etag = strongEtagOf(body);
+  if (stored === undefined || etag === null || notesOf(stored).etag !== etag) return undefined;
   return stored.body.kind === "bytes"
     ? bufferSource(stored.body.bytes.subarray(offset))
     : readerSource(stored.body.open(offset, null));
@@ -179,10 +183,15 @@ async function restOrAll(
   return undefined;
 }
 
+function strongEtagOf({ head }: Beginning): string | null {
+  const { etag } = notesOf(head);
+  return etag === null || etag.startsWith("W/") ? null : etag;
+}
+
 /** The first answer that is of the same bytes. Undefined: nobody has them. */
 async function sameBytesFrom(body: Beginning, offset: number, ending: AbortSignal): Promise<Arrived | undefined> {
-  const { etag } = notesOf(body.head);
-  if (etag === null || etag.startsWith("W/")) return undefined;
+  const etag = strongEtagOf(body);
+  if (etag === null) return undefined;
   for (const ask of body.restWays) {
     if (ending.aborted) return undefined;
     try {

@@ -314,6 +314,8 @@ async function deliverFetched(
       return passedDelivery(order.method === "HEAD" ? headOnly(fetched) : fetched, { fetchMs: tookMs });
     case "fetched":
     case "renewed": {
+      const isForOne = fetched.outcome === "fetched" && !fetched.isShareable && order.method !== "HEAD";
+      if (isForOne && isCollapsed) return await fetchAlone(env, request, at);
       // The fetch may have been for other fields than those of this client.
       const { varyFields, key } = fetched.head;
       if (keyAmong(order.primaryKey, varyFields, order.fields) !== key) return await lookAgain(env, request, joins);
@@ -322,6 +324,15 @@ async function deliverFetched(
       return fetchedDelivery(fetched, { reason, isCollapsed, tookMs, wallMs: env.clock.wallMs() });
     }
   }
+}
+
+/** What another request has fetched can't be shared: this one fetches it for itself. */
+async function fetchAlone(env: Env, request: Request, at: LookedUp): Promise<AssetDelivery> {
+  const { order, asker, context } = request;
+  const startedMs = env.clock.monotonicMs();
+  const fetched = await env.fetches.fetchAlone({ order, asker, context, ...at, before: at.found?.entry });
+  const tookMs = env.clock.monotonicMs() - startedMs;
+  return await deliverFetched(env, request, at, { fetched, isCollapsed: false, tookMs, joins: 0 });
 }
 
 /** Whether it is better to request a range than to wait until the body has arrived up to it. */

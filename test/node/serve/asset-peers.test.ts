@@ -179,6 +179,22 @@ test("who falls behind a body from the owner gets the rest from there, or else f
   assert.match(origin.asked.at(-1)?.headers.range ?? "", /^bytes=\d+-$/);
 });
 
+test("a body whose rest nobody could give is read by one request alone; others ask the owner for it", async (t) => {
+  const large = randomBytes(4_000_000);
+  const fields = { "cache-control": "max-age=100" };
+  const { origin, owner, other } = await startWorld(t, answering(200, fields, large));
+  await wholeBodyOf((await owner.asset("/a")).body);
+  await owner.flushed();
+  const asked = Array.from({ length: 5 }, async () => {
+    const { body } = await other.assetUnread("/a");
+    return await wholeBodyOf(body);
+  });
+  const first = asked[0] as Promise<Buffer>;
+  const late = (await other.assetUnread("/a")).body;
+  for (const bytes of await Promise.all([...asked, readSlowly(late, first)])) assert(bytes.equals(large));
+  assert.equal(origin.asked.length, 1);
+});
+
 test("the shield asks the origin once for all sites; a full site's misses are fetched elsewhere", async (t) => {
   const script = answering(200, { "cache-control": "max-age=100" }, "body");
   const sites = { fra: 2, nyc: 2, ams: 1 };
