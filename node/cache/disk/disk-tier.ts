@@ -11,8 +11,8 @@
  * reader that has it open keeps it.
  * - An object is findable when its bytes are written, not before. `kill -9` loses what was not in the journal.
  * - No byte of a body leaves before its block was verified by this process.
- * - The files never take more than `bytesMax`, in blocks of 4 KiB, with removed files that are still open. On a disk that
- * is full earlier, they take less (space-limit.ts).
+ * - The files never take more than `bytesMax`, in blocks of 4 KiB, with removed files that are still open. On a disk
+ * that is full earlier, they take less (space-limit.ts).
  * - No store and no look-up rejects. A disk that fails or is slow causes misses, and is left alone for a while
  * (patience.ts).
  */
