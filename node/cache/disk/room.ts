@@ -4,8 +4,8 @@
  *   limit = bodies + heads + index (with the next snapshot) + removed files that are still open + reserve
  *
  * The reserve is for copying: wanted bodies and live heads are written again before their old file is removed. The
- * limit is `bytesMax`, or less after the disk was full (space-limit.ts). As long as the tier takes more than a limit that
- * has shrunk, it only removes: whole volumes, oldest first, without copying what is wanted in them.
+ * limit is `bytesMax`, or less after the disk was full (space-limit.ts). As long as the tier takes more than a limit
+ * that has shrunk, it only removes: whole volumes, oldest first, without copying what is wanted in them.
  */
 import { pinFile, releaseFile } from "./descriptors.ts";
 import { compactHeads, isCompactionDue } from "./heads.ts";
