@@ -16,7 +16,7 @@ test("a part is for those who asked for one (RFC 9110 §15.3.7)", () => {
   assert.match(faultOf(206, {}, { isRange: false }) ?? "", /206/);
 });
 
-test("a range that nobody asked for can't be refused, nor can a precondition that was not sent fail (RFC 9110 §15.5)", () => {
+test("what was not requested can't be refused: no range, no precondition (RFC 9110 §15.5)", () => {
   assert.equal(faultOf(416, {}, { isRange: true }), undefined);
   assert.match(faultOf(416, {}, { isRange: false }) ?? "", /416, although no range/);
   for (const isRange of [false, true]) {

@@ -154,7 +154,7 @@ test("past the limit: of the network with most, the slowest is cut; with as many
   }
 });
 
-test("an event stream is held at once; past the limit it is cut itself unless its network is smaller than another", () => {
+test("an event stream is held at once; past the limit, it is the one that is cut if no network holds more", () => {
   const { clock, held, places, begin } = bench();
   const streams = Array.from({ length: heldBodiesMax }, (_, index) => begin(`n${index}`, true));
   assert.equal(held.size, heldBodiesMax);
