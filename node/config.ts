@@ -200,7 +200,7 @@ export const edgeConfigSchema = Type.Object(
           maximum: 1024 ** 5,
           default: 10 * 1024 * mebibyte,
           unit: "B",
-          description: "disk space for the cache, with its index; 0: no disk cache",
+          description: "disk space for the cache, with its index; less is used if the disk is full; 0: no disk cache",
         }),
       },
       { ...strict, default: {}, description: "size of the cache" },

@@ -40,6 +40,7 @@ const tail = `## Suggested alerts
 | \`nearcast_site_kept_share < 1\` for 10 minutes | a site is above its capacity |
 | \`rate(nearcast_lease_falls_total[5m]) > 0\` | the node withdrew its BGP announcement |
 | \`rate(nearcast_cache_disk_corrupt_total[1h]) > 0\` | the disk returns wrong data |
+| \`nearcast_cache_disk_limit_bytes < nearcast_cache_disk_bytes_max\` | the disk was full before the cache was |
 | \`nearcast_data_free_bytes < 1e9\` | the disk is nearly full |
 `;
 

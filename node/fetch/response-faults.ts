@@ -6,6 +6,9 @@
  * What is wrong with a response; undefined: nothing.
  * - A transfer coding other than chunked was not accepted, and is not decoded (RFC 9112 §6.1, §7.4).
  * - A part that was not requested would be taken for the whole (RFC 9110 §15.3.7).
+ * - A range that was not requested can't be refused (§15.5.17), and no precondition is ever sent that could fail
+ *   (§15.5.13): If-None-Match and If-Modified-Since of a GET lead to a 304.
+ * - A client of a GET has no document to reset (§15.3.6).
  */
 export function faultOf(
   statusCode: number,
@@ -15,6 +18,9 @@ export function faultOf(
   const codings = [fields["transfer-encoding"] ?? []].flat().join(", ");
   if (codings !== "" && codings.trim().toLowerCase() !== "chunked")
     return `Transfer-Encoding: ${codings.slice(0, 100)}, which was not accepted`;
-  if (statusCode === 206 && !asked.isRange) return "status 206, although no range was requested";
+  if ((statusCode === 206 || statusCode === 416) && !asked.isRange)
+    return `status ${statusCode}, although no range was requested`;
+  if (statusCode === 412) return "status 412, although no precondition was sent";
+  if (statusCode === 205) return "status 205, which is for forms, not for GET";
   return undefined;
 }

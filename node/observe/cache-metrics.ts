@@ -33,6 +33,11 @@ export function declareCaches(metrics: Metrics, parts: ObservedCaches): void {
     gauge(`nearcast_cache_${tier}_objects`, `Objects in the ${tier} tier`, () => stats().entries);
     counter(`nearcast_cache_${tier}_evictions_total`, "Objects evicted to make room", () => stats().evictions);
   }
+  gauge(
+    "nearcast_cache_disk_limit_bytes",
+    "Bytes that the disk tier may take now: less than nearcast_cache_disk_bytes_max after the disk was full",
+    () => diskTier.stats().limitBytes,
+  );
   counter(
     "nearcast_cache_disk_corrupt_total",
     "Cached objects that were damaged on disk",

@@ -107,14 +107,9 @@ export function declareUpstreams(
   declare("gauge", "requests_waiting", "Requests that wait for a connection to an origin", (stats) => {
     return stats.placesWaiting;
   });
-  declare(
-    "gauge",
-    "bodies_held",
-    "Responses whose clients are slow, and event streams: they don't count as active",
-    (stats) => {
-      return stats.bodiesHeld;
-    },
-  );
+  declare("gauge", "bodies_held", "Responses that are slow, and event streams: they don't count as active", (stats) => {
+    return stats.bodiesHeld;
+  });
   declare("counter", "requests_total", "Requests sent to an origin, with retries and hedges", (stats) => {
     return stats.requests;
   });

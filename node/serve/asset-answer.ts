@@ -1,6 +1,7 @@
 /** The header section and body of an origin's response, to be stored as an object or passed through to a client. */
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
+import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { cacheTag, hostTag, urlTag } from "#purge/entry-tags.ts";
 import { type HeaderPairs, headerPairsOf } from "../cache/object.ts";
@@ -104,34 +105,46 @@ export function lengthOf(answer: Omit<Arrived, "body">): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
+type Collected = { outcome: "whole"; body: Buffer } | { outcome: "too-large"; body: Readable };
+
 /**
  * The whole body, or, beyond the bound, a stream of what was read and what is still to come.
- * @param most `timeoutMs`: the silence after which the fetcher cuts it off
+ * @param most `timeoutMs`: the time until the whole body, or more than `bytesMax` of it, has arrived
  * @throws NearcastError ORIGIN_TIMEOUT, ORIGIN_BAD_ANSWER
  */
 export async function collect(
   answer: Arrived,
   most: { bytesMax: number; timeoutMs: number },
-): Promise<{ outcome: "whole"; body: Buffer } | { outcome: "too-large"; body: Readable }> {
+  clock: Clock,
+): Promise<Collected> {
   const { body: arriving } = answer;
   const { bytesMax, timeoutMs } = most;
   if (Buffer.isBuffer(arriving)) return { outcome: "whole", body: arriving };
   if (Number(answer.headers["content-length"] ?? 0) > bytesMax) return { outcome: "too-large", body: arriving };
+  const cancel = clock.after(timeoutMs, () => {
+    arriving.destroy(new NearcastError("ORIGIN_TIMEOUT", `the body of an error was not whole within ${timeoutMs} ms`));
+  });
+  try {
+    return await collectFrom(arriving, bytesMax);
+  } catch (error) {
+    if (error instanceof NearcastError) throw error;
+    const isSilent = (error as { code?: string }).code === "UND_ERR_BODY_TIMEOUT";
+    throw isSilent
+      ? new NearcastError("ORIGIN_TIMEOUT", `no byte of the body within ${timeoutMs} ms`, { cause: error })
+      : new NearcastError("ORIGIN_BAD_ANSWER", "the origin closed the connection in the middle of a body", {
+          cause: error,
+        });
+  } finally {
+    cancel();
+  }
+}
+
+async function collectFrom(arriving: Readable, bytesMax: number): Promise<Collected> {
   const chunks: Buffer[] = [];
   let length = 0;
   const iterator = arriving[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   for (;;) {
-    let next: IteratorResult<Buffer>;
-    try {
-      next = await iterator.next();
-    } catch (error) {
-      const isSilent = (error as { code?: string }).code === "UND_ERR_BODY_TIMEOUT";
-      throw isSilent
-        ? new NearcastError("ORIGIN_TIMEOUT", `no byte of the body within ${timeoutMs} ms`, { cause: error })
-        : new NearcastError("ORIGIN_BAD_ANSWER", "the origin closed the connection in the middle of a body", {
-            cause: error,
-          });
-    }
+    const next = await iterator.next();
     if (next.done === true) return { outcome: "whole", body: Buffer.concat(chunks, length) };
     chunks.push(next.value);
     length += next.value.length;

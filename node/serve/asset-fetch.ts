@@ -349,7 +349,7 @@ async function fetchOnce(
   refuseNonsense(order, before, arrived, isReplaceable);
   if (isFailure(arrived.statusCode)) {
     if (isWithdrawal(arrived.statusCode)) removeStored(state, before, flight);
-    return await failureOf(arrived, way, order.host.timeoutMs);
+    return await failureOf(arrived, way, order.host.timeoutMs, clock);
   }
   const unchanged = arrived.statusCode === 304 ? before : undefined;
   if (unchanged !== undefined && !isAbout(notesOf(unchanged).etag, arrived)) {
@@ -435,11 +435,11 @@ function neutral({ order, varyFields }: Question): AssetOrder {
   return { ...order, fields };
 }
 
-async function failureOf(arrived: Arrived, way: Way, timeoutMs: number): Promise<Fetched> {
+async function failureOf(arrived: Arrived, way: Way, timeoutMs: number, clock: Clock): Promise<Fetched> {
   const { statusCode: status, headers } = arrived;
   const pairs = endToEndPairs(headers);
   const about = { status, pairs, isShareable: mayBeShared(pairs), statusBefore: way.status };
-  const collected = await collect(arrived, { bytesMax: failureBytesMax, timeoutMs });
+  const collected = await collect(arrived, { bytesMax: failureBytesMax, timeoutMs }, clock);
   if (collected.outcome === "whole") return { outcome: "failed", body: collected.body, ...about };
   const { body } = collected;
   return { outcome: "passed", reason: "status", body, lengthBytes: lengthOf(arrived), ...about };

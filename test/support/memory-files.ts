@@ -41,7 +41,7 @@ export function memoryFiles(): Files {
     sync: async () => undefined,
     syncDirectory: async () => undefined,
     sizeOf: async (descriptor) => at(descriptor).bytes.length,
-    close(descriptor) {
+    close: async (descriptor) => {
       open[descriptor] = undefined;
     },
     rename: async (from, to) => {

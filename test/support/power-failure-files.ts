@@ -98,7 +98,7 @@ function filesOn(disk: Disk): PowerFailureFiles {
       changes.delete(directory);
     },
     sizeOf: async (descriptor) => at(descriptor).written.length,
-    close(descriptor) {
+    close: async (descriptor) => {
       open[descriptor] = undefined;
     },
     rename: async (from, to) => {

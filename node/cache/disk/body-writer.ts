@@ -68,7 +68,7 @@ interface Body {
 /** @param lengthBytes null: unknown @returns undefined: no room, paused, or too many at a time */
 export function openBodyWriter(state: DiskState, key: string, lengthBytes: number | null): BodyWriter | undefined {
   if (state.isClosed || state.isReadOnly || !isWorking(state.writes)) return undefined;
-  if (state.bodyWriters >= writersMax || (lengthBytes ?? 0) > state.bytesMax / 4) return undefined;
+  if (state.bodyWriters >= writersMax || (lengthBytes ?? 0) > state.space.limitBytes / 4) return undefined;
   state.bodyWriters += 1;
   const body: Body = {
     state,
@@ -256,6 +256,7 @@ async function commitHead(body: Body, coming: Coming, headerBlock: Buffer): Prom
   );
   if (!isPut) return false;
   body.phase = "committed";
+  giveBackRest(body);
   endWriting(body);
   releaseIfDone(body);
   await writeIndex(state);
@@ -286,6 +287,11 @@ async function settle(body: Body): Promise<void> {
   addToChecksums(body.checksums, whole);
   body.phase = "writing";
   dropGathered(body);
+}
+
+/** A body of unknown length took room in steps, and has not used all of the last one. */
+function giveBackRest({ state, volume, bytes, roomBytes }: Body): void {
+  if (volume?.kind === "file" && bytes < roomBytes) extend(state.layout, volume, bytes - roomBytes);
 }
 
 /** The version that it was to replace must not be found instead. */

@@ -57,7 +57,7 @@ export function pinFile(
   let isTooLate = false;
   const opened = tryOn(patience, async () => {
     const descriptor = await files.open(path, mode);
-    if (isTooLate || (file.isForgotten && file.users === 0)) files.close(descriptor);
+    if (isTooLate || (file.isForgotten && file.users === 0)) void files.close(descriptor);
     else file.descriptor = descriptor;
   }).catch((error: unknown) => {
     isTooLate = true;
@@ -75,12 +75,21 @@ export function releaseFile(descriptors: Descriptors, file: OpenFile): void {
   file.users -= 1;
   if (file.users > 0 || !file.isForgotten) return;
   descriptors.forgotten -= 1;
-  descriptors.heldBytes -= file.heldBytes;
-  if (file.descriptor !== -1) descriptors.files.close(file.descriptor);
+  void endHolding(descriptors, file);
 }
 
-/** For a file that is being removed: nobody finds it any more. @param bytes that it takes on disk */
-export function forgetFile(descriptors: Descriptors, path: string, bytes: number): void {
+/** The system frees the space of a removed file when its last descriptor is closed. */
+async function endHolding(descriptors: Descriptors, { descriptor, heldBytes }: OpenFile): Promise<void> {
+  if (descriptor !== -1) await descriptors.files.close(descriptor);
+  descriptors.heldBytes -= heldBytes;
+}
+
+/**
+ * For a file that is being removed: nobody finds it any more.
+ * @param bytes that it takes on disk
+ * @returns resolves when its descriptor is closed, at once if it has users: these bytes are in `heldBytes`
+ */
+export async function forgetFile(descriptors: Descriptors, path: string, bytes: number): Promise<void> {
   const file = descriptors.open.get(path);
   if (file === undefined) return;
   descriptors.open.delete(path);
@@ -90,18 +99,18 @@ export function forgetFile(descriptors: Descriptors, path: string, bytes: number
     descriptors.heldBytes += bytes;
     file.heldBytes = bytes;
   } else if (file.descriptor !== -1) {
-    descriptors.files.close(file.descriptor);
+    await descriptors.files.close(file.descriptor);
   }
 }
 
 export function closeAll(descriptors: Descriptors): void {
-  for (const path of Array.from(descriptors.open.keys())) forgetFile(descriptors, path, 0);
+  for (const path of Array.from(descriptors.open.keys())) void forgetFile(descriptors, path, 0);
 }
 
 function closeOne(descriptors: Descriptors): boolean {
   for (const [path, file] of descriptors.open) {
     if (file.users > 0) continue;
-    forgetFile(descriptors, path, 0);
+    void forgetFile(descriptors, path, 0);
     return true;
   }
   return false;

@@ -11,7 +11,8 @@
  * reader that has it open keeps it.
  * - An object is findable when its bytes are written, not before. `kill -9` loses what was not in the journal.
  * - No byte of a body leaves before its block was verified by this process.
- * - The files never take more than `bytesMax`, in blocks of 4 KiB, with removed files that are still open.
+ * - The files never take more than `bytesMax`, in blocks of 4 KiB, with removed files that are still open. On a disk
+ * that is full earlier, they take less (space-limit.ts).
  * - No store and no look-up rejects. A disk that fails or is slow causes misses, and is left alone for a while
  * (patience.ts).
  */
@@ -32,12 +33,13 @@ import { type DiskObject, find, load } from "./reading.ts";
 import { replaceHead } from "./replace-head.ts";
 import { bytesOnDisk, giveBack, makeRoom, tellIndexFailure, tidy } from "./room.ts";
 import { noteFrequencies, rowOf } from "./rows.ts";
+import { grow } from "./space-limit.ts";
 import type { DiskCounts, DiskState } from "./state.ts";
 import { clear, makeDurable, syncRemovals, walk } from "./sweeping.ts";
 import { forget, store } from "./writer.ts";
 
-/** How often the use of objects is recorded on disk: a crash loses what came after. */
-const frequencyIntervalMs = 10_000;
+/** How often the use of objects is recorded on disk (a crash loses what came after), and housekeeping is done. */
+const tickIntervalMs = 10_000;
 
 export interface DiskTier {
   /** According to the index alone. */
@@ -74,6 +76,8 @@ export interface DiskStats extends Readonly<DiskCounts> {
   /** The size of all files of the tier, in blocks of 4 KiB. */
   readonly bytes: number;
   readonly bytesMax: number;
+  /** How much they may take now: less than `bytesMax` after the disk was full. */
+  readonly limitBytes: number;
   /** Memory that the index takes, outside the heap. */
   readonly indexBytes: number;
   readonly openFiles: number;
@@ -103,8 +107,9 @@ export async function openDiskTier(options: {
   });
   tidy(state);
   await state.tidying;
-  const cancel = clock.every(frequencyIntervalMs, () => {
+  const cancel = clock.every(tickIntervalMs, () => {
     noteFrequencies(state);
+    grow(state.space, clock.monotonicMs(), state.writes.succeededAtMs);
     tidy(state);
   });
   log.info(
@@ -132,11 +137,12 @@ function tierOf(state: DiskState, cancel: () => void): DiskTier {
     stats: () => ({
       entries: state.index.count,
       bytes: bytesOnDisk(state),
-      bytesMax: state.bytesMax,
+      bytesMax: state.space.bytesMax,
+      limitBytes: state.space.limitBytes,
       indexBytes: indexBytes(state.index),
       openFiles: state.descriptors.open.size + state.descriptors.forgotten,
       canRead: isWorking(state.reads),
-      canWrite: !state.isReadOnly && isWorking(state.writes),
+      canWrite: !state.isReadOnly && isWorking(state.writes) && isWorking(state.removals),
       ...state.counts,
     }),
     close: () => close(state, cancel),

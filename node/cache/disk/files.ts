@@ -39,8 +39,11 @@ export interface Files {
   sync: (descriptor: number) => Promise<void>;
   /** Resolves when the current names in a directory survive a power failure. */
   syncDirectory: (directory: string) => Promise<void>;
-  /** Never fails: there is nothing that a caller could do. */
-  close: (descriptor: number) => void;
+  /**
+   * Resolves when it is closed, or at once while an operation that was given up still uses it: then it is closed later.
+   * Never rejects: there is nothing that a caller could do.
+   */
+  close: (descriptor: number) => Promise<void>;
   rename: (from: string, to: string) => Promise<void>;
   /** A missing file counts as removed. */
   unlink: (path: string) => Promise<void>;
@@ -104,9 +107,16 @@ export function realFiles(): Files {
         }),
       ),
     syncDirectory,
-    close(descriptor) {
-      if (busy.operations.has(descriptor)) busy.closing.add(descriptor);
-      else closeFile(descriptor, () => undefined);
+    async close(descriptor) {
+      if (busy.operations.has(descriptor)) {
+        busy.closing.add(descriptor);
+        return;
+      }
+      await settled<void>((done) => {
+        closeFile(descriptor, () => {
+          done(null, undefined);
+        });
+      });
     },
     rename: (from, to) =>
       settled((done) => {

@@ -135,7 +135,7 @@ function placeOf(segment: number, offset: number): number {
 }
 
 export function isCompactionDue(state: DiskState): boolean {
-  if (state.bodilessBytes > state.bytesMax / bodilessPart) return true;
+  if (state.bodilessBytes > state.space.limitBytes / bodilessPart) return true;
   let live = 0;
   for (const segment of state.headSegments.values()) live += segment.liveBytes;
   return state.headBytes - live > Math.max(2 * state.headSegmentBytes, deadPart * state.headBytes);
@@ -146,7 +146,7 @@ export function isCompactionDue(state: DiskState): boolean {
  * @throws DiskPaused or the system's error; nothing is lost then
  */
 export async function compactHeads(state: DiskState): Promise<boolean> {
-  const isTooMuch = state.bodilessBytes > state.bytesMax / bodilessPart;
+  const isTooMuch = state.bodilessBytes > state.space.limitBytes / bodilessPart;
   const segment = isTooMuch ? oldest(state) : deadest(state);
   if (segment === undefined) return false;
   const bytes = await readSegment(state, segment);
@@ -227,6 +227,6 @@ async function removeSegment(state: DiskState, segment: HeadSegment): Promise<vo
   const path = pathOfHeads(state, segment.number);
   state.headSegments.delete(segment.number);
   state.headBytes -= blocksOf(segment.bytes);
-  forgetFile(state.descriptors, path, blocksOf(segment.bytes));
-  await removeFile(state, path, blocksOf(segment.bytes));
+  const closed = forgetFile(state.descriptors, path, blocksOf(segment.bytes));
+  await removeFile(state, path, blocksOf(segment.bytes), closed);
 }

@@ -179,7 +179,7 @@ async function syncClosed(files: Files, path: string): Promise<void> {
   try {
     await files.sync(descriptor);
   } finally {
-    files.close(descriptor);
+    void files.close(descriptor);
   }
 }
 
@@ -233,7 +233,7 @@ function isGivenUp({ isInvalid, descriptor }: Journal): boolean {
 }
 
 function closeJournal(journal: Journal): void {
-  if (journal.descriptor !== -1) journal.files.close(journal.descriptor);
+  if (journal.descriptor !== -1) void journal.files.close(journal.descriptor);
   journal.descriptor = -1;
 }
 
@@ -302,7 +302,7 @@ async function writeSnapshotNow(journal: Journal, index: Index, layout: Layout):
     }
     await sync();
   } finally {
-    files.close(descriptor);
+    void files.close(descriptor);
   }
   // Given up meanwhile: what was written contains objects that must not come back.
   if (isGivenUp(journal)) return;

@@ -140,6 +140,7 @@ export function moveToEnd(layout: Layout, volume: Volume, stream: Stream): void 
   layout.moved.add(volume);
 }
 
+/** Adds to the bytes that are assigned. @param bytes negative: takes back room that was not used */
 export function extend(layout: Layout, volume: Volume, bytes: number): void {
   layout.bytes[volume.stream] += blocksOf(volume.bytes + bytes) - blocksOf(volume.bytes);
   volume.bytes += bytes;

@@ -13,6 +13,8 @@ import { keyWords } from "./key.ts";
 import { blockBytes, createLayout } from "./layout.ts";
 import { createPatience, type Patience } from "./patience.ts";
 import { replay } from "./replay.ts";
+import { noteFullDisk, reserveBytes } from "./room.ts";
+import { createSpaceLimit, saysFull } from "./space-limit.ts";
 import type { DiskState } from "./state.ts";
 
 /** A disk that needs longer for 4 MiB, or to remove a file, does not help clients. */
@@ -20,6 +22,8 @@ const deadlineMs = 5000;
 /** The maximum of reads that hang: each holds a buffer of up to 1 MiB. */
 const readsMax = 512;
 const writesMax = 512;
+/** Few files are removed at a time. */
+const removalsMax = 64;
 /** Objects of 1 KiB and more fill the tier before the index, which takes at most 4 GiB. */
 const bytesPerRow = 1024;
 const rowsMost = 2 ** 26;
@@ -28,11 +32,18 @@ const headSegmentBytesMost = 8 * 1024 * 1024;
 const headSegmentBytesLeast = 16 * 1024;
 /** Of the tier. Two of them are in the reserve. */
 const headSegmentPart = 256;
+/** A full disk makes the tier no smaller than this many times its reserve: two thirds of it still hold objects. */
+const floorReserves = 3;
 /** Decoded heads: a head takes about twice its bytes, and some objects. */
 const headsBytesMax = 8 * 1024 * 1024;
 const headOverheadBytes = 512;
 /** Bodies of several blocks that were read in part; of others, blocks are verified again. */
 const partlyVerifiedMax = 4096;
+const failureOf = {
+  reads: "the disk cache can't be read",
+  writes: "the disk cache can't be written",
+  removals: "files of the disk cache can't be removed",
+};
 const folders = ["index", "heads", "segments", "bodies"];
 /** The files and directories of the previous layout. */
 const olderNames = ["objects", "tmp", "purges"];
@@ -87,8 +98,8 @@ function beginEmpty(options: StateOptions, error: unknown): DiskState {
 async function removeOlder(state: DiskState, names: readonly string[]): Promise<void> {
   try {
     for (const name of names) await state.files.removeTree(join(state.directory, name));
-    if (state.bytesMax > 0) await makeFolders(state);
-    state.isReadOnly = state.isClosed || state.bytesMax === 0;
+    if (state.space.bytesMax > 0) await makeFolders(state);
+    state.isReadOnly = state.isClosed || state.space.bytesMax === 0;
   } catch (error) {
     state.failures.error(
       "REMOVE",
@@ -100,22 +111,27 @@ async function removeOlder(state: DiskState, names: readonly string[]): Promise<
 
 function createState({ directory, bytesMax, clock, log, files, descriptorsMax }: StateOptions): DiskState {
   const failures = openFailureLog(log, clock);
-  const reads = patienceFor("read", readsMax);
-  const writes = patienceFor("written", writesMax);
+  const reads = patienceFor("reads", readsMax);
+  const writes = patienceFor("writes", writesMax, (error) => {
+    if (saysFull(error)) noteFullDisk(state);
+  });
   const index = createIndex(Math.min(rowsMost, Math.max(rowsLeast, Math.floor(bytesMax / bytesPerRow))));
-  return {
+  const layout = createLayout(index, bytesMax);
+  const headSegmentBytes = headSegmentBytesFor(bytesMax);
+  const state: DiskState = {
     directory,
-    bytesMax,
+    space: createSpaceLimit(bytesMax, floorReserves * reserveBytes({ layout, headSegmentBytes }), clock.monotonicMs()),
     clock,
     failures,
     files,
     index,
-    layout: createLayout(index, bytesMax),
+    layout,
     journal: createJournal(files, writes, join(directory, "index")),
     descriptors: createDescriptors(files, descriptorsMax),
     reads,
     writes,
-    headSegmentBytes: headSegmentBytesFor(bytesMax),
+    removals: patienceFor("removals", removalsMax),
+    headSegmentBytes,
     headSegments: new Map(),
     openHeads: undefined,
     nextHeadSegment: 1,
@@ -153,18 +169,20 @@ function createState({ directory, bytesMax, clock, log, files, descriptorsMax }:
     isReadOnly: false,
     isClosed: false,
   };
+  return state;
 
-  function patienceFor(what: "read" | "written", underwayMax: number): Patience {
-    return createPatience(what === "read" ? "reads" : "writes", {
+  function patienceFor(
+    what: "reads" | "writes" | "removals",
+    underwayMax: number,
+    then: (error: unknown) => void = () => undefined,
+  ): Patience {
+    return createPatience(what, {
       clock,
       deadlineMs,
       underwayMax,
       failed(error, pauseMs) {
-        failures.warn(
-          "PAUSE",
-          { err: error, pauseMs },
-          `the disk cache can't be ${what}; it is tried again after a pause`,
-        );
+        failures.warn("PAUSE", { err: error, pauseMs }, `${failureOf[what]}; it is tried again after a pause`);
+        then(error);
       },
     });
   }

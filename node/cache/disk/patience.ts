@@ -5,8 +5,9 @@
  *      ▲                                                 ▲ fails: twice as long     │
  *      └──────────────────────── succeeds ───────────────┴──────────────────────────┘
  *
- * Reads and writes have one record each: a full disk can't be written to, but reads continue. A hanging operation can't
- * be cancelled, so the number of operations in progress is bounded; beyond the bound, further ones are refused at once.
+ * Reads, writes and removals have one record each: a full disk can't be written to, but it can be read, and removals
+ * make room on it. A hanging operation can't be cancelled, so the number of operations in progress is bounded; beyond
+ * the bound, further ones are refused at once.
  */
 import type { Clock } from "#base/clock.ts";
 
@@ -30,6 +31,8 @@ export interface Patience {
   /** Called for each failure that begins or prolongs a pause. */
   readonly failed: (error: unknown, pauseMs: number) => void;
   failures: number;
+  /** Of the last operation that succeeded, on the monotonic clock. */
+  succeededAtMs: number;
 }
 
 /** Too many open files. */
@@ -37,11 +40,20 @@ const ofTheProcess = ["EMFILE", "ENFILE"];
 
 /** @param what a missing file can't be read; one that can't be created has lost its directory */
 export function createPatience(
-  what: "reads" | "writes",
+  what: "reads" | "writes" | "removals",
   parts: Pick<Patience, "clock" | "deadlineMs" | "underwayMax" | "failed">,
 ): Patience {
   const harmless = new Set(what === "reads" ? ["ENOENT", ...ofTheProcess] : ofTheProcess);
-  return { ...parts, harmless, underway: 0, pauseMs: 0, pausedUntilMs: 0, isTrying: false, failures: 0 };
+  return {
+    ...parts,
+    harmless,
+    underway: 0,
+    pauseMs: 0,
+    pausedUntilMs: 0,
+    isTrying: false,
+    failures: 0,
+    succeededAtMs: 0,
+  };
 }
 
 /** The operation was not begun, or has no result: the disk was left alone. */
@@ -67,6 +79,7 @@ export async function tryOn<Result>(patience: Patience, begin: () => Promise<Res
   try {
     const result = await byDeadline(patience, begin);
     patience.pauseMs = 0;
+    patience.succeededAtMs = patience.clock.monotonicMs();
     return result;
   } catch (error) {
     if (!patience.harmless.has((error as NodeJS.ErrnoException).code ?? "")) pause(patience, error, isTrial);

@@ -110,7 +110,7 @@ async function readIndexFile(state: DiskState, name: string, log: Log): Promise<
     }
     return true;
   } finally {
-    files.close(descriptor);
+    void files.close(descriptor);
   }
 }
 
@@ -262,6 +262,6 @@ async function sizeOf(state: DiskState, path: string): Promise<number> {
   try {
     return await state.files.sizeOf(descriptor);
   } finally {
-    state.files.close(descriptor);
+    void state.files.close(descriptor);
   }
 }

@@ -1,9 +1,11 @@
 /**
  * Keeps the files of the tier within its bound, and makes room before anything is written.
  *
- *   bytesMax = bodies + heads + index (with the next snapshot) + removed files that are still open + reserve
+ *   limit = bodies + heads + index (with the next snapshot) + removed files that are still open + reserve
  *
- * The reserve is for copying: wanted bodies and live heads are written again before their old file is removed.
+ * The reserve is for copying: wanted bodies and live heads are written again before their old file is removed. The
+ * limit is `bytesMax`, or less after the disk was full (space-limit.ts). As long as the tier takes more than a limit
+ * that has shrunk, it only removes: whole volumes, oldest first, without copying what is wanted in them.
  */
 import { pinFile, releaseFile } from "./descriptors.ts";
 import { compactHeads, isCompactionDue } from "./heads.ts";
@@ -20,6 +22,7 @@ import {
 import { assign, blocksOf, bytesOfBodies, chooseReclaim, type Reclaim, takeUse, type Volume } from "./layout.ts";
 import { DiskPaused, isWorking, tryOn } from "./patience.ts";
 import { moveBody, noteMoved } from "./rows.ts";
+import { mustOnlyRemove, shrink } from "./space-limit.ts";
 import { type DiskState, pathOfVolume } from "./state.ts";
 import { closeSealed, dropEmptyVolumes, dropVolume, pinForWriting, retryRemovals, writeBytes } from "./volumes.ts";
 
@@ -46,9 +49,25 @@ export function bytesOnDisk(state: DiskState): number {
   );
 }
 
+/** The reserve, without the next snapshot. */
+export function reserveBytes({ layout, headSegmentBytes }: Pick<DiskState, "layout" | "headSegmentBytes">): number {
+  return layout.segmentBytes + 2 * headSegmentBytes;
+}
+
 function bytesMaxNow(state: DiskState): number {
-  const reserve = state.layout.segmentBytes + 2 * state.headSegmentBytes + snapshotBytesFor(state.index);
-  return state.bytesMax - reserve;
+  return state.space.limitBytes - reserveBytes(state) - snapshotBytesFor(state.index);
+}
+
+/** After a write that failed because the disk is full: from now on, the tier takes less than it does. */
+export function noteFullDisk(state: DiskState): void {
+  const { space, clock, failures } = state;
+  const usedBytes = bytesOnDisk(state);
+  if (!shrink(space, usedBytes, clock.monotonicMs())) return;
+  failures.warn(
+    "DISK_FULL",
+    { usedBytes, limitBytes: space.limitBytes, diskBytes: space.bytesMax },
+    "the disk is full, so the disk cache gets smaller; lower cache.diskBytes, or free space on the disk",
+  );
 }
 
 function hasRoom(state: DiskState, bytes: number): boolean {
@@ -91,6 +110,13 @@ async function makeRoomInTurn(state: DiskState, bytes: number): Promise<boolean>
 /** Returns whether there was something to free. */
 async function freeSome(state: DiskState): Promise<boolean> {
   if (await dropEmptyVolumes(state)) return true;
+  if (mustOnlyRemove(state.space, bytesOnDisk(state))) {
+    const oldest = chooseReclaim(state.layout);
+    if (oldest !== undefined) {
+      await reclaim(state, { volume: oldest.volume, keep: [] });
+      return true;
+    }
+  }
   if (isCompactionDue(state) && (await compactHeads(state))) return true;
   if (isSnapshotDue(state.journal) && !state.isClosed) {
     await writeSnapshot(state.journal, state.index, state.layout);
@@ -207,7 +233,8 @@ async function tidyNow(state: DiskState): Promise<void> {
   const { journal } = state;
   if (isSnapshotDue(journal)) {
     const bytes = snapshotBytesFor(state.index);
-    if (blocksOf(bytes) + bytesOnDisk(state) <= state.bytesMax) await writeSnapshot(journal, state.index, state.layout);
+    if (blocksOf(bytes) + bytesOnDisk(state) <= state.space.limitBytes)
+      await writeSnapshot(journal, state.index, state.layout);
   }
   if (await makeRoom(state, 0)) giveBack(state, 0);
   await flush(journal);

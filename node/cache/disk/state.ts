@@ -11,6 +11,7 @@ import type { Journal } from "./journal.ts";
 import type { Key } from "./key.ts";
 import type { Layout, Volume } from "./layout.ts";
 import type { Patience } from "./patience.ts";
+import type { SpaceLimit } from "./space-limit.ts";
 
 /** A file of heads. Heads that were replaced or removed leave dead bytes, until the file is compacted. */
 export interface HeadSegment {
@@ -28,7 +29,7 @@ export interface Coming {
 
 export interface DiskState {
   readonly directory: string;
-  readonly bytesMax: number;
+  readonly space: SpaceLimit;
   readonly clock: Clock;
   readonly failures: FailureLog;
   readonly files: Files;
@@ -38,6 +39,8 @@ export interface DiskState {
   readonly descriptors: Descriptors;
   readonly reads: Patience;
   readonly writes: Patience;
+  /** Of its own: a disk that is too full to be written to gets room by removals. */
+  readonly removals: Patience;
   readonly headSegmentBytes: number;
   readonly headSegments: Map<number, HeadSegment>;
   openHeads: { readonly segment: HeadSegment; readonly file: OpenFile } | undefined;

@@ -79,7 +79,7 @@ export async function makeDurable(state: DiskState, write: typeof flush | typeof
  * refuses. Without a tier, nothing can come back.
  */
 export async function syncRemovals(state: DiskState): Promise<boolean> {
-  if (state.bytesMax === 0) return true;
+  if (state.space.bytesMax === 0) return true;
   // The files of an index that could not be read are still being removed.
   if (state.isClosed || state.isReadOnly) return false;
   try {

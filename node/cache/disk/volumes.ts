@@ -58,15 +58,23 @@ export async function dropVolume(state: DiskState, volume: Volume): Promise<void
   addGone(state.journal.pending, volume.number);
   closeSealed(state);
   const path = pathOfVolume(state, volume);
-  forgetFile(state.descriptors, path, bytes);
-  await removeFile(state, path, bytes);
+  const closed = forgetFile(state.descriptors, path, bytes);
+  await removeFile(state, path, bytes, closed);
 }
 
-/** A file that can't be removed still counts in the sum, and its removal is retried. */
-export async function removeFile(state: DiskState, path: string, bytes: number): Promise<void> {
+/**
+ * A file that can't be removed still counts in the sum, and its removal is retried.
+ * @param closed of its descriptor: as long as a file is open, its removal frees nothing
+ */
+export async function removeFile(
+  state: DiskState,
+  path: string,
+  bytes: number,
+  closed: Promise<unknown>,
+): Promise<void> {
   state.doomed.set(path, bytes);
   state.doomedBytes += bytes;
-  await removeDoomed(state, path);
+  await removeDoomed(state, path, closed);
 }
 
 /** Retries the removal of files that could not be removed. */
@@ -74,9 +82,12 @@ export async function retryRemovals(state: DiskState): Promise<void> {
   for (const path of Array.from(state.doomed.keys())) await removeDoomed(state, path);
 }
 
-async function removeDoomed(state: DiskState, path: string): Promise<void> {
+async function removeDoomed(state: DiskState, path: string, closed?: Promise<unknown>): Promise<void> {
   try {
-    await tryOn(state.writes, () => state.files.unlink(path));
+    await tryOn(state.removals, async () => {
+      await closed;
+      await state.files.unlink(path);
+    });
     state.doomedBytes -= state.doomed.get(path) ?? 0;
     state.doomed.delete(path);
   } catch (error) {

@@ -40,10 +40,10 @@ interface Placed {
 
 /** Accepts an object to be written. False: refused, and the object that it would have replaced is gone. */
 export function store(state: DiskState, object: CachedObject): boolean {
-  if (state.bytesMax === 0 || state.isClosed) return false;
+  if (state.space.bytesMax === 0 || state.isClosed) return false;
   const bytes = memoryBytesOf(object);
   const isFitting =
-    object.body.length + aboutBytes <= state.bytesMax / 4 && state.waitingBytes + bytes <= waitingBytesMax;
+    object.body.length + aboutBytes <= state.space.limitBytes / 4 && state.waitingBytes + bytes <= waitingBytesMax;
   if (!isFitting || state.isReadOnly || !isWorking(state.writes)) {
     state.counts.refused += 1;
     forget(state, object.key);

@@ -85,7 +85,7 @@ export async function enter(upstream: Upstream, wish: PlaceWish, signal: AbortSi
 
 /** Gives the places of hanging requests to those that wait, in turn. Looks again while anyone waits. */
 function displaceOverdue(upstream: Upstream): void {
-  const { breaker, places, awaited, suspects, headTimes, giveWays, counts, clock } = upstream;
+  const { breaker, places, awaited, headTimes, giveWays, counts, clock } = upstream;
   const nowMs = clock.monotonicMs();
   while (places.waiting > 0 && breaker.phase === "closed" && canSpend(giveWays, nowMs)) {
     const late = firstToGiveWay(awaited, places.inUseByNetwork, headTimes, nowMs);
@@ -94,7 +94,7 @@ function displaceOverdue(upstream: Upstream): void {
     if (waiter === undefined || !trySpend(giveWays, nowMs)) break;
     counts.gaveWay += 1;
     awaited.delete(late);
-    suspect(suspects, late.place.network, nowMs);
+    suspect(upstream, late.place.network, nowMs);
     started(breaker, nowMs);
     waiter.grant();
     late.giveWay();

@@ -10,13 +10,14 @@
  * must not lose all its requests to this rule.
  *
  * A network whose request gave way is suspected for a while: its requests wait until no other network's do. So many
- * networks, each with a few hanging URLs, can't take the turns of networks whose URLs work.
+ * networks, each with a few hanging URLs, can't take the turns of networks whose URLs work. The same holds for networks
+ * with bodies that drip (held-bodies.ts).
  *
  * admission.ts calls it for requests that wait.
  */
 import type { BudgetSettings } from "./budget.ts";
 import { type HeadTimes, headTimeQuantileMs } from "./head-times.ts";
-import type { Places, PlaceWish } from "./places.ts";
+import { type Places, type PlaceWish, putLast } from "./places.ts";
 
 /** A request at the origin whose head has not arrived. */
 export interface Awaited {
@@ -83,7 +84,15 @@ const suspectsMax = 10_000;
 /** Networks whose requests gave way, and until when they come after the others; the oldest first. */
 export type Suspects = Map<string, number>;
 
-export function suspect(suspects: Suspects, network: string, nowMs: number): void {
+/** The parts of an origin (upstream.ts) that this needs. */
+interface Suspecting<Waiter> {
+  readonly suspects: Suspects;
+  readonly places: Pick<Places<Waiter>, "byNetwork" | "last">;
+}
+
+/** The requests of this network come after the others for a while, including those that wait already. */
+export function suspect<Waiter>({ suspects, places }: Suspecting<Waiter>, network: string, nowMs: number): void {
+  putLast(places, network);
   suspects.delete(network);
   suspects.set(network, nowMs + suspectMs);
   const [oldest] = suspects.keys();

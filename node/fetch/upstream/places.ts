@@ -137,6 +137,26 @@ export function leaveQueue<Waiter>(places: Places<Waiter>, { url, network }: Pla
   }
 }
 
+/** From now on, the waiters of this network come when no other network waits. */
+export function putLast<Waiter>(
+  { byNetwork, last }: Pick<Places<Waiter>, "byNetwork" | "last">,
+  network: string,
+): void {
+  const queue = byNetwork.get(network);
+  if (queue === undefined) return;
+  byNetwork.delete(network);
+  const there = last.get(network);
+  if (there === undefined) {
+    last.set(network, queue);
+    return;
+  }
+  // These joined after the others of the network that come last.
+  for (const [url, waiters] of queue.byUrl) {
+    there.byUrl.set(url, new Map([...(there.byUrl.get(url) ?? []), ...waiters]));
+  }
+  there.count += queue.count;
+}
+
 /**
  * Gives a free place to the next waiter in turn that may have one.
  * @returns undefined: nobody waits, or no place is free for those who do

@@ -164,7 +164,7 @@ function finish({ cancelDeadline, unlink }: Running): void {
   unlink();
 }
 
-/** The place is free when the body has ended or has been given up, or when it waits for a slow reader. */
+/** The place is free when the body has ended or has been given up, or when it is slow (held-bodies.ts). */
 async function leaveWhenEnded({ upstream, place, unlink }: Running, { ended, watch, cancel }: Exchange): Promise<void> {
   let hasLeft = false;
   const leaveOnce = (): void => {
@@ -177,7 +177,9 @@ async function leaveWhenEnded({ upstream, place, unlink }: Running, { ended, wat
     sinceMs: upstream.clock.monotonicMs(),
     watch,
     cut() {
-      cancel(new NearcastError("ORIGIN_BUSY", `${upstream.name}: the client is slow, and other requests are waiting`));
+      cancel(
+        new NearcastError("ORIGIN_BUSY", `${upstream.name}: the response is slow, and other requests are waiting`),
+      );
     },
   };
   const release = holdIfSlow(upstream, body, leaveOnce);

@@ -1,8 +1,10 @@
 /** Origins that are dead, hang or fail, and clients that leave, as the clients of an edge see them. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { Agent, type OutgoingHttpHeaders, request, type ServerResponse } from "node:http";
+import { type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { startEdge } from "./running-edge.ts";
+import { answering, startLoopbackOrigin } from "../../support/loopback-origin.ts";
+import { eventually, hostName, type RunningEdge, startEdge } from "./running-edge.ts";
 
 const authorized = { fields: { authorization: "Basic eA==" } };
 
@@ -73,4 +75,95 @@ test("a URL whose connection is cut is requested once a second, with one retry, 
   edge.skip(1);
   assert.equal((await edge.ask("/fails")).status, 502);
   assert.ok(edge.origin.asked("/fails").length <= 4);
+});
+
+/** `/drips/STATUS/CONTROL/…` sends a head, and then one byte a second; everything else is small. */
+async function startDrippingOrigin(t: TestContext) {
+  return await startLoopbackOrigin(t, ({ target }, response) => {
+    const [, kind, status, control = ""] = target.split("/");
+    if (kind !== "drips") {
+      response.writeHead(200, { "cache-control": "max-age=60" }).end("good");
+      return;
+    }
+    drip(response, Number(status), { "cache-control": control });
+  });
+}
+
+function drip(response: ServerResponse, status: number, fields: OutgoingHttpHeaders): void {
+  response.writeHead(status, fields).write("d");
+  const dripping = setInterval(() => response.write("d"), 1000);
+  response.once("close", () => {
+    clearInterval(dripping);
+  });
+}
+
+/** The status, once the head is here; 0: cut off before. The body is read until the agent ends. */
+function statusFor(edge: RunningEdge, agent: Agent, localAddress: string, path: string): Promise<number> {
+  return new Promise((resolve) => {
+    const { port } = edge.listeners().fronted;
+    const asking = request({ host: "127.0.0.1", port, path, localAddress, agent, headers: { host: hostName } });
+    asking.on("response", (answer) => {
+      answer.on("error", () => undefined).resume();
+      resolve(answer.statusCode ?? 0);
+    });
+    asking.on("error", () => {
+      resolve(0);
+    });
+    asking.end();
+  });
+}
+
+for (const [what, path, perNetwork] of [
+  ["storable bodies", "200/max-age=60", 3],
+  ["bodies that pass through", "200/no-store", 3],
+  ["bodies of failures", "500/max-age=60", 3],
+  ["twice as many bodies as may be held", "200/no-store", 13],
+] as const) {
+  test(`40 networks, each with ${perNetwork} URLs that drip, take nothing from others: ${what}`, async (t) => {
+    const origin = await startDrippingOrigin(t);
+    const edge = await startEdge(t, { host: { origin: origin.url } });
+    const agent = new Agent();
+    t.after(() => {
+      agent.destroy();
+    });
+    const heads = Array.from({ length: 40 * perNetwork }, (_, index) =>
+      statusFor(edge, agent, `127.9.${index % 40}.9`, `/drips/${path}/${index}`),
+    );
+    await eventually("places are taken", () => (edge.stats().upstream?.placesInUse ?? 0) >= 60);
+    const statuses: Promise<number>[] = [];
+    for (let count = 0; count < 150; count += 1) {
+      statuses.push(statusFor(edge, agent, `127.9.${100 + (count % 3)}.9`, `/good/${count}`));
+      await pause(30);
+    }
+    assert.deepEqual([...new Set(await Promise.all(statuses))], [200]);
+    const { bodiesHeld = 0, placesInUse = 0 } = edge.stats().upstream ?? {};
+    assert.ok(bodiesHeld >= 40 * 3, `${bodiesHeld} are held`);
+    assert.ok(bodiesHeld <= 256 && placesInUse <= 64);
+    agent.destroy();
+    await Promise.all(heads);
+  });
+}
+
+test("the body of a failure has the host's time in all; past it, the origin is late", async (t) => {
+  const timeoutMs = 1500;
+  const origin = await startDrippingOrigin(t);
+  const edge = await startEdge(t, { host: { origin: origin.url, timeoutMs } });
+  for (const path of ["/drips/500/max-age=60/a", "/drips/403/no-store/a"]) {
+    const startMs = performance.now();
+    assert.equal((await edge.ask(path)).status, 504, path);
+    const tookMs = performance.now() - startMs;
+    assert.ok(tookMs >= timeoutMs - 1 && tookMs < timeoutMs * 5, `${path}: ${tookMs.toFixed()} ms`);
+    await eventually("its connection is closed", () => {
+      const { placesInUse, bodiesHeld } = edge.stats().upstream ?? {};
+      return placesInUse === 0 && bodiesHeld === 0;
+    });
+  }
+  origin.script(answering(200, { "cache-control": "max-age=60, stale-if-error=600" }, "good"));
+  await edge.ask("/a");
+  edge.skip(100);
+  origin.script((_request, response) => {
+    drip(response, 429, {});
+  });
+  const got = await edge.ask("/a");
+  assert.deepEqual([got.status, got.body, got.word], [200, "good", "stale"]);
 });

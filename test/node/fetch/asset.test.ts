@@ -112,9 +112,14 @@ test("a slow header is given up at the deadline, a slow body is not", async (t) 
 test("a request that gets no connection is given up at its deadline, or sooner as too much", async (t) => {
   const { fetcher, order } = await open(t, (_request, response) => {
     response.writeHead(200);
-    response.write("begun"); // and never ended: the connection stays taken
+    // Goes on for ever, not slowly: the place stays taken.
+    const going = setInterval(() => response.write(Buffer.alloc(1024)), 100);
+    response.once("close", () => {
+      clearInterval(going);
+    });
   });
   const taken = await Promise.all(Array.from({ length: 22 }, () => fetcher.fetch({ ...order, timeoutMs: 10_000 })));
+  for (const { body } of taken) body.on("error", () => undefined).resume();
   await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 100 }), { code: "ORIGIN_TIMEOUT" });
   await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 5000 }), { code: "ORIGIN_BUSY", status: 503 });
   assert.equal(fetcher.upstreams()[0]?.placesInUse, 22);

@@ -15,3 +15,14 @@ test("a part is for those who asked for one (RFC 9110 §15.3.7)", () => {
   assert.equal(faultOf(206, {}, { isRange: true }), undefined);
   assert.match(faultOf(206, {}, { isRange: false }) ?? "", /206/);
 });
+
+test("what was not requested can't be refused: no range, no precondition (RFC 9110 §15.5)", () => {
+  assert.equal(faultOf(416, {}, { isRange: true }), undefined);
+  assert.match(faultOf(416, {}, { isRange: false }) ?? "", /416, although no range/);
+  for (const isRange of [false, true]) {
+    assert.match(faultOf(412, {}, { isRange }) ?? "", /412, although no precondition/);
+    assert.match(faultOf(205, {}, { isRange }) ?? "", /205/);
+    for (const status of [200, 203, 204, 304, 400, 404, 410, 417, 500])
+      assert.equal(faultOf(status, {}, { isRange }), undefined);
+  }
+});

@@ -26,9 +26,9 @@ async function isTaken(name: string): Promise<boolean> {
   return tier.contains(keyFor(name));
 }
 
-async function readsGoOn(): Promise<void> {
-  const object = await tier.load(keyFor("first"));
-  assert(object?.body.equals(objectFor("first", { sizeBytes }).body));
+async function readsGoOn(name = "first"): Promise<void> {
+  const object = await tier.load(keyFor(name));
+  assert(object?.body.equals(objectFor(name, { sizeBytes }).body));
 }
 
 async function takesAgain(name: string): Promise<void> {
@@ -53,13 +53,32 @@ process.stdout.write("full\n");
 rmSync(filler);
 await takesAgain("again");
 await readsGoOn();
+assert.equal(tier.stats().limitBytes, tier.stats().bytesMax, "something else had filled the disk");
 process.stdout.write("room again\n");
+
+// Three times what the disk holds, of a tier that may take eight times as much.
+let taken = 0;
+for (let index = 0; index < 1200; index += 1) {
+  if (await isTaken(`own${index}`)) taken += 1;
+  else clock.advance(2000);
+}
+assert(taken > 1100, `${taken} of 1200`);
+let found = 0;
+for (let index = 0; index < 1200; index += 1) {
+  const object = await tier.load(keyFor(`own${index}`));
+  if (object === undefined) continue;
+  assert(object.body.equals(objectFor(`own${index}`, { sizeBytes }).body));
+  found += 1;
+}
+const { limitBytes, canWrite } = tier.stats();
+assert(found > 150 && canWrite && limitBytes < 8 * mebibyte, `${found} found, limit ${limitBytes}`);
+process.stdout.write("full of its own objects, and makes room\n");
 
 execFileSync("mount", ["--bind", directory, directory]);
 execFileSync("mount", ["-o", "remount,bind,ro", directory]);
 // Files that are open can still be written; new ones can't be made.
 for (let index = 0; index < 200 && tier.stats().canWrite; index += 1) await isTaken(`r${index}`);
-await readsGoOn();
+await readsGoOn("own1199");
 process.stdout.write("read-only\n");
 
 execFileSync("umount", [directory]);

@@ -1,4 +1,7 @@
-/** A real file system that is smaller than the tier: it fills up, has room again, and becomes read-only. */
+/**
+ * A real file system that is smaller than the tier: something else fills it, then the tier does, and it becomes
+ * read-only.
+ */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -22,5 +25,12 @@ test("a full disk and a read-only one: reads go on, writes are refused, and then
   createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
   const [status] = (await once(child, "close", { signal: AbortSignal.timeout(120_000) })) as [number];
   assert.equal(status, 0, lines.join("\n"));
-  assert.deepEqual(lines, ["full", "room again", "read-only", "writable again", "after a restart"]);
+  assert.deepEqual(lines, [
+    "full",
+    "room again",
+    "full of its own objects, and makes room",
+    "read-only",
+    "writable again",
+    "after a restart",
+  ]);
 });

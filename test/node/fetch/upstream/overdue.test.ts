@@ -115,9 +115,33 @@ test("networks that are suspected come when nobody else waits, and lose their pl
   assert.equal(places.waiting, 0);
 });
 
+test("requests that wait already come last as soon as their network is suspected", () => {
+  const places = createPlaces<string>({ placesMax: 0, waitingMax: 10 });
+  const join = (name: string, network: string, isLast = false): void => {
+    joinQueue(places, { url: `/${name.at(-1)}`, network }, name, isLast);
+  };
+  join("slow1", "n1");
+  join("slow2", "n1");
+  join("good1", "n2");
+  suspect({ suspects: new Map(), places }, "n1", nowMs);
+  join("good2", "n2");
+  join("slow later 3", "n1", true);
+  join("slow again 1", "n1");
+  join("slow again 4", "n1");
+  suspect({ suspects: new Map(), places }, "n1", nowMs);
+  assert.deepEqual([places.waiting, places.last.get("n1")?.count, places.byNetwork.size], [7, 5, 1]);
+  places.placesMax = 64;
+  assert.deepEqual(
+    Array.from({ length: 8 }, () => nextInTurn(places)),
+    ["good1", "good2", "slow1", "slow2", "slow later 3", "slow again 4", "slow again 1", undefined],
+  );
+  assert.deepEqual([places.waiting, places.last.size], [0, 0]);
+});
+
 test("a suspicion ends by itself, and those that are known are limited", () => {
   const suspects: Suspects = new Map();
-  for (let index = 0; index < 11_000; index += 1) suspect(suspects, `n${index}`, nowMs + index);
+  const places = createPlaces<string>({ placesMax: 2, waitingMax: 3 });
+  for (let index = 0; index < 11_000; index += 1) suspect({ suspects, places }, `n${index}`, nowMs + index);
   assert.equal(suspects.size, 10_000);
   assert.deepEqual(
     ["n999", "n1000"].map((name) => isSuspect(suspects, name, nowMs)),
