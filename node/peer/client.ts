@@ -41,6 +41,13 @@ const connectTimeoutsMs = { withinSite: 1000, betweenSites: 2000 };
 const connectionsMax = 64;
 /** Concurrent requests to one member, including those that wait for a connection; more are refused at once. */
 const requestsMax = 512;
+/**
+ * A body that has taken this long is slow: its origin or its client is, and it may hold its connection for as long as it
+ * likes. A member with this many gets no more requests, which then are answered without it: they would wait for a
+ * connection in vain. So a few connections remain for quick ones.
+ */
+const slowBodyMs = 1000;
+const slowBodiesMax = 48;
 /** Members with open connections; beyond that, the least recently used one loses its connections. */
 const membersMax = 512;
 const headerBytesMax = 32 * 1024;
@@ -101,7 +108,10 @@ interface Line {
   request: WatchedRequest;
   /** Identity of the secret that was current when the pool was made. */
   identity: string;
+  /** Requests whose head has not arrived. */
   underWay: number;
+  /** When the head of each answer came whose body is still arriving, on the monotonic clock; oldest first. */
+  readonly bodies: Set<{ readonly sinceMs: number }>;
 }
 
 /** Since the start. */
@@ -169,7 +179,7 @@ export function openPeerClient(options: {
     if (line === undefined) {
       const pool = openPool(member);
       const request = watchedRequests(pool);
-      line = { member, shunning: createShunning(clock), pool, request, identity, underWay: 0 };
+      line = { member, shunning: createShunning(clock), pool, request, identity, underWay: 0, bodies: new Set() };
       lines.set(name, line);
     } else if (line.identity !== identity) {
       renew(line);
@@ -216,6 +226,9 @@ export function openPeerClient(options: {
       const line = lineTo(member);
       if (isAway(line)) throw refuse(member, "it failed recently and gets no requests for a moment");
       if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are in progress");
+      if (slowBodiesOf(line, clock.monotonicMs()) >= slowBodiesMax) {
+        throw refuse(member, "slow bodies have most connections to it");
+      }
       counts.requests += 1;
       try {
         return await send(sender, line, request);
@@ -235,6 +248,15 @@ export function openPeerClient(options: {
       await Promise.all(pools.map((pool) => pool.destroy()));
     },
   };
+}
+
+function slowBodiesOf({ bodies }: Line, nowMs: number): number {
+  let count = 0;
+  for (const { sinceMs } of bodies) {
+    if (nowMs - sinceMs < slowBodyMs) break;
+    count += 1;
+  }
+  return count;
 }
 
 /** @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal */
@@ -285,6 +307,9 @@ async function send(
       answer = await ask();
     }
     line.shunning.answered();
+    const arriving = { sinceMs: clock.monotonicMs() };
+    line.bodies.add(arriving);
+    answer.body.once("close", () => line.bodies.delete(arriving));
     return answer;
   } catch (error) {
     if (signal?.aborted) throw signal.reason as Error;

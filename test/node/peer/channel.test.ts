@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import type { RequestListener } from "node:http";
+import type { RequestListener, ServerResponse } from "node:http";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
@@ -686,4 +686,29 @@ test("a body may be silent for ten seconds, and an event stream for an hour, wha
     clock.advance(silenceMs);
     await turnsUntil(() => isCut);
   }
+});
+
+test("a member whose connections slow bodies hold gets no more requests until they end; it is not shunned", async (t) => {
+  const dripping: ServerResponse[] = [];
+  const node = await startNode(t, [secretA], (asked, response) => {
+    if (asked.url !== "/drip") {
+      echo(asked, response);
+      return;
+    }
+    response.write("a");
+    dripping.push(response);
+  });
+  const clock = fakeClock();
+  const { ask, text, client } = startAsker(t, [secretA], { clock });
+  const bodies: Awaited<ReturnType<Asker["ask"]>>["body"][] = [];
+  for (let count = 0; count < 48; count += 1) bodies.push((await ask(node.member, { path: "/drip" })).body);
+  assert.match(await text(node.member), /"GET"/, "they may be quick");
+  clock.advance(1000);
+  await assert.rejects(ask(node.member), unreachable);
+  assert.equal(client.isShunned(node.member), false);
+  for (const response of dripping) response.end();
+  for (const body of bodies) assert.equal(await body.text(), "a");
+  await turnsUntil(() => bodies.every(({ closed }) => closed));
+  assert.match(await text(node.member), /"GET"/);
+  assert.equal(client.counts().refused, 1);
 });
