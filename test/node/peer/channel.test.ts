@@ -688,7 +688,7 @@ test("a body may be silent for ten seconds, and an event stream for an hour, wha
   }
 });
 
-test("a member whose connections slow bodies hold gets no more requests until they end; it is not shunned", async (t) => {
+test("a member whose connections slow bodies hold gets no requests until they end; it is not shunned", async (t) => {
   const dripping: ServerResponse[] = [];
   const node = await startNode(t, [secretA], (asked, response) => {
     if (asked.url !== "/drip") {
