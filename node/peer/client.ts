@@ -42,9 +42,9 @@ const connectionsMax = 64;
 /** Concurrent requests to one member, including those that wait for a connection; more are refused at once. */
 const requestsMax = 512;
 /**
- * A body that has taken this long is slow: its origin or its client is, and it may hold its connection for as long as it
- * likes. A member with this many gets no more requests, which then are answered without it: they would wait for a
- * connection in vain. So a few connections remain for quick ones.
+ * A body that has taken this long is slow: its origin or its client is, and it may hold its connection for as long as
+ * it likes. A member with this many gets no more requests: they would wait for a connection in vain, and are answered
+ * without it instead. So a few connections remain for quick ones.
  */
 const slowBodyMs = 1000;
 const slowBodiesMax = 48;
