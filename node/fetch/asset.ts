@@ -14,6 +14,7 @@ import { dropBody } from "./body.ts";
 import { createFailingUrls, failureMsDefault, rememberFailure } from "./failing-urls.ts";
 import { faultOf } from "./response-faults.ts";
 import { publicExcept } from "./upstream/addresses.ts";
+import { createReadTurns } from "./upstream/read-turns.ts";
 import { refuseFailing, request } from "./upstream/request.ts";
 import { closeUpstream, openUpstream, statsOf, type Upstream, type UpstreamStats } from "./upstream/upstream.ts";
 
@@ -70,13 +71,14 @@ export function openAssetFetcher(options: {
   const { node, clock, random } = options;
   const policy = publicExcept(options.privateNetworks);
   const failing = createFailingUrls<NearcastError>();
+  const turns = createReadTurns(clock);
   const upstreams = new LRUCache<string, Upstream>({ max: upstreamsMax, dispose: closeUpstream });
   const counts = { fetches: 0, failures: 0 };
 
   function upstreamOf(origin: string): Upstream {
     const known = upstreams.get(origin);
     if (known !== undefined) return known;
-    const upstream = openUpstream(origin, { policy, clock, random, failing });
+    const upstream = openUpstream(origin, { policy, clock, random, failing, turns });
     upstreams.set(origin, upstream);
     return upstream;
   }

@@ -42,6 +42,8 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
     });
   };
   const { watch, around } = watchBody({ clock, silenceMs: wish.bodyTimeoutMs, pace }, end);
+  connection.received.bytes = 0;
+  connection.received.bodyBytes = watch.bytes;
   const head = send(connection, wish, around);
   // A body that was destroyed early: undici does not always report that its request is over.
   const bodyClosed = (): void => {

@@ -19,6 +19,7 @@ import { closeConnections, type Connections, createConnections } from "./connect
 import { createHeadTimes, type HeadTimes } from "./head-times.ts";
 import type { HeldBody } from "./held-bodies.ts";
 import { type Awaited, giveWayBudget, type Suspects } from "./overdue.ts";
+import { createReadTurns, type ReadTurns } from "./read-turns.ts";
 import { createPlaces, type Places } from "./places.ts";
 
 /** Requests in progress at one origin. */
@@ -87,12 +88,18 @@ export interface Upstream {
   isClosed: boolean;
 }
 
-/** @param parts `failing`: may be shared by several origins, for one limit */
+/** @param parts `failing`, `turns`: may be shared by several origins, for one limit */
 export function openUpstream(
   origin: string,
-  parts: { policy: AddressPolicy; clock: Clock; random: Random; failing?: FailingUrls<NearcastError> },
+  parts: {
+    policy: AddressPolicy;
+    clock: Clock;
+    random: Random;
+    failing?: FailingUrls<NearcastError>;
+    turns?: ReadTurns;
+  },
 ): Upstream {
-  const { policy, clock, random, failing = createFailingUrls() } = parts;
+  const { policy, clock, random, failing = createFailingUrls(), turns = createReadTurns(clock) } = parts;
   const url = new URL(origin);
   const nowMs = clock.monotonicMs();
   return {
@@ -101,7 +108,7 @@ export function openUpstream(
     clock,
     random,
     places: createPlaces({ placesMax: placesPerOrigin, waitingMax }),
-    connections: createConnections(url.origin, createConnect({ policy, clock }), clock),
+    connections: createConnections(url.origin, createConnect({ policy, clock }), clock, turns),
     held: new Set(),
     breaker: createBreaker(nowMs),
     retries: createBudget(retryBudget, nowMs),

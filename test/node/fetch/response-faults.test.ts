@@ -26,3 +26,18 @@ test("what was not requested can't be refused: no range, no precondition (RFC 91
       assert.equal(faultOf(status, {}, { isRange }), undefined);
   }
 });
+
+test("a head is limited in fields and in bytes", () => {
+  const fields = (count: number, value: string) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`f${index}`, value]));
+  const rows: [fields: Record<string, string | string[]>, isGood: boolean][] = [
+    [fields(256, "v"), true],
+    [fields(257, "v"), false],
+    [{ "set-cookie": Array.from({ length: 256 }, () => "a=b") }, true],
+    [{ "set-cookie": Array.from({ length: 257 }, () => "a=b") }, false],
+    [{ link: "x".repeat(16 * 1024 - 4) }, true],
+    [{ link: "x".repeat(16 * 1024 - 3) }, false],
+  ];
+  for (const [index, [head, isGood]] of rows.entries())
+    assert.equal(faultOf(200, head, { isRange: false }) === undefined, isGood, `row ${index}`);
+});
