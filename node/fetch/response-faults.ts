@@ -3,7 +3,7 @@
  * the URL want. Pure; used for assets.
  */
 
-/** Ours: one of a real origin has a few dozen fields, in 1 or 2 KB. Each costs time at every hop, and room in a cache. */
+/** Of a head. Real ones have a few dozen fields, in 1 or 2 KB; each costs time at every hop, and room in the cache. */
 const fieldsMax = 256;
 const fieldBytesMax = 16 * 1024;
 

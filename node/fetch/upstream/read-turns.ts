@@ -27,7 +27,7 @@ const sliceBytes = 16 * 1024;
 const overheadBytesMax = 16 * 1024;
 const overheadPerBodyByteMax = 8;
 
-/** undici's own limit creates an error for each further line of a slice, so it must never be the one that is reached. */
+/** undici's own limit must never be reached: past it, undici creates an error for each further line of the slice. */
 export const parserHeadBytesMax = 2 * (overheadBytesMax + sliceBytes);
 
 /** Counts for the response that a connection receives now. */
