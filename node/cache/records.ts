@@ -75,7 +75,12 @@ export interface Records {
 /** Records that a walk looks at in one turn of the event loop: about 2 ms. */
 const recordsPerTurn = 5000;
 
-export function openRecords(disk: DiskTier, purges: Purges): Records {
+/** @param changed called with the name of each record that is stored or marked */
+export function openRecords(
+  disk: DiskTier,
+  purges: Purges,
+  changed: (name: string) => void = () => undefined,
+): Records {
   const present = new LRUCache<string, SourceRecord>({ max: recordsMax });
   const absent = new LRUCache<string, SourceRecord>({ max: absentMax });
   const loads = createFlights<SourceRecord | undefined>();
@@ -83,6 +88,7 @@ export function openRecords(disk: DiskTier, purges: Purges): Records {
   /** Stores a record where it belongs in memory; returns whether the disk may have one with this name too. */
   function remember(record: SourceRecord): boolean {
     const isAbsent = "absentStatus" in record.meaning;
+    changed(record.name);
     const wasPresent = isAbsent ? present.delete(record.name) : absent.delete(record.name);
     (isAbsent ? absent : present).set(record.name, record);
     return (isAbsent && wasPresent) || disk.contains(recordKey(record.name));

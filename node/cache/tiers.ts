@@ -46,6 +46,8 @@ export interface Tiers {
    * variants.
    */
   loadMemory: (key: string) => CachedObject | undefined;
+  /** An object was sent this often, without having been looked for. */
+  noteUses: (key: string, times: number) => void;
   /**
    * @param isWhole the body is wanted whole: a small one is returned in memory. Otherwise, no body is read from disk.
    */
@@ -102,24 +104,38 @@ export interface Tiers {
  */
 const promotedBytesMax = 1024 * 1024;
 
+/** The policy of the memory tier tells no more uses apart. */
+const usesCountedMax = 15;
+
 interface State {
   readonly memory: MemoryTier;
   readonly disk: DiskTier;
   readonly purges: Purges;
   readonly memoryBodyBytesMax: number;
   readonly loads: ReturnType<typeof createFlights<Stored | undefined>>;
+  /** Called with the key of what is replaced or removed, but not of what makes room for others. */
+  readonly changed: (key: string) => void;
   clears: number;
 }
 
-export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): Tiers {
+/** @param changed called with the key of each object that is replaced or removed, except where it makes room */
+export function joinTiers(
+  memory: MemoryTier,
+  disk: DiskTier,
+  purges: Purges,
+  changed: (key: string) => void = () => undefined,
+): Tiers {
   const { marks } = purges;
   // Without a disk, memory takes what it can. Collecting more would be useless.
   const hasDisk = disk.stats().bytesMax > 0;
   const memoryBodyBytesMax = hasDisk ? promotedBytesMax : Math.floor(memory.stats().bytesMax * objectShareMax);
-  const state: State = { memory, disk, purges, memoryBodyBytesMax, loads: createFlights(), clears: 0 };
+  const state: State = { memory, disk, purges, memoryBodyBytesMax, loads: createFlights(), changed, clears: 0 };
   const { loads } = state;
   return {
     loadMemory: (key) => loadMemory(state, key),
+    noteUses(key, times) {
+      for (let count = Math.min(times, usesCountedMax); count > 0; count -= 1) memory.load(key);
+    },
     find: (key, isWhole) => find(state, key, isWhole),
     locate(key) {
       const ready = memory.peek(key);
@@ -137,6 +153,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
       if (!isStorable(marks, object.facts)) return false;
       // An object that is being read from disk is older.
       loads.overtake((other) => other === object.key);
+      changed(object.key);
       const isForMemory = object.body.length <= memoryBodyBytesMax;
       if (!isForMemory) memory.remove(object.key);
       const isInMemory = isForMemory && memory.store(object);
@@ -145,6 +162,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
     storeInMemory(object) {
       if (!isStorable(marks, object.facts)) return false;
       loads.overtake((other) => other === object.key);
+      changed(object.key);
       if (disk.contains(object.key)) void disk.remove(object.key);
       return memory.store(object);
     },
@@ -161,6 +179,7 @@ export function joinTiers(memory: MemoryTier, disk: DiskTier, purges: Purges): T
     diskFailures: () => disk.stats().readFailures,
     memoryBodyBytesMax,
     async remove(key) {
+      changed(key);
       memory.remove(key);
       loads.overtake((other) => other === key);
       await disk.remove(key);
@@ -315,7 +334,11 @@ function diskReader(body: DiskBody, start: number, end: number): BodyReader {
   };
 }
 
-function write({ memory, disk, loads }: State, key: string, lengthBytes: number | null): BodyWriter | undefined {
+function write(
+  { memory, disk, loads, changed }: State,
+  key: string,
+  lengthBytes: number | null,
+): BodyWriter | undefined {
   const writer = disk.write(key, lengthBytes);
   if (writer === undefined) return undefined;
   return {
@@ -324,13 +347,14 @@ function write({ memory, disk, loads }: State, key: string, lengthBytes: number 
       const isFound = await writer.commit(facts, headerBlock);
       memory.remove(key);
       loads.overtake((other) => other === key);
+      changed(key);
       return isFound;
     },
   };
 }
 
 async function replaceHead(
-  { memory, disk, purges }: State,
+  { memory, disk, purges, changed }: State,
   stored: Stored,
   facts: ObjectFacts,
   headerBlock: Buffer,
@@ -343,6 +367,7 @@ async function replaceHead(
   const isForMemory = body.kind === "bytes" && (present !== undefined || !disk.contains(key));
   const isInMemory = isForMemory && memory.store({ key, facts, headerBlock, body: body.bytes });
   if (!isInMemory) memory.remove(key);
+  changed(key);
   const isOnDisk = await disk.replaceHead(stored, facts, headerBlock);
   return isInMemory || isOnDisk;
 }

@@ -130,7 +130,7 @@ function sendBorrowed(
 }
 
 /** @param body the buffer that holds what the system has not taken: it counts in the budget until the system has it */
-function holdUntilTaken(sent: Sent, body: Buffer, sink: Sink, context: SendContext): Sent | Promise<Sent> {
+export function holdUntilTaken(sent: Sent, body: Buffer, sink: Sink, context: SendContext): Sent | Promise<Sent> {
   if (sink.pendingBytes() === 0) return sent;
   if (context.rules.bodies.take(body, context.share(), 0) === true) return watch(sent, body, sink, context);
   sink.cut();
@@ -263,10 +263,11 @@ function verdictOn({ method, headers }: Asked, delivery: Delivery): Verdict {
   );
 }
 
-function headOf(
+/** The head of a delivery that was judged, and the part of its body that goes with it. */
+export function headOf(
   delivery: Delivery,
   verdict: Verdict,
-  { node, startedMs, nowMs }: DeliveryContext,
+  { node, startedMs, nowMs }: Pick<DeliveryContext, "node" | "startedMs" | "nowMs">,
 ): Head & { part: Part | null } {
   const fields: string[] = [];
   const block = verdict.verdict === "whole" || verdict.verdict === "part" ? delivery.headerBlock : null;

@@ -56,6 +56,22 @@ export interface Delivery {
   readonly timings: Timings;
   /** Cache-Status of the nodes that were asked, which precedes this node's own. */
   readonly statusBefore?: string | null;
+  /** Of a hit: what is needed to answer further requests in the same way. */
+  readonly stored?: StoredResponse;
+}
+
+/** A stored response that was delivered, and how it is found. */
+export interface StoredResponse {
+  readonly key: string;
+  /** What led to it: the name of a picture's source, or the key of all responses for an asset's URL. */
+  readonly foundBy: string;
+  /** Of a picture's variant: the hash of its source. */
+  readonly sourceHash?: string;
+  /** When its age was 0 (RFC 9111 §4.2.3), in wall-clock milliseconds. */
+  readonly bornAtMs: number;
+  readonly lifetimeSeconds: number;
+  /** Names of the request fields that selected it (Vary), in lower case. */
+  readonly selectedBy: readonly string[];
 }
 
 /** This cache's name in Cache-Status: a token begins with a letter (RFC 9651 §3.3.4), other names are strings. */

@@ -14,6 +14,7 @@ import type { Prober } from "#health/prober.ts";
 import type { OriginChannel } from "../fetch/channel.ts";
 import type { SecretFollower } from "../fetch/secrets.ts";
 import type { Presence } from "../http/app.ts";
+import type { ReadyHits } from "../http/ready-hits.ts";
 import type { LoopMeter } from "../observe/loop-meter.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { Announcement } from "./announcement.ts";
@@ -25,6 +26,7 @@ export interface Parts {
   presence: Presence;
   membership: Membership | null;
   images: ImageServer | null;
+  ready: ReadyHits | null;
   prober: Prober | null;
   secrets: SecretFollower | null;
   channel: OriginChannel | null;
@@ -42,6 +44,7 @@ export function noParts(): Parts {
     presence: "starting",
     membership: null,
     images: null,
+    ready: null,
     prober: null,
     secrets: null,
     channel: null,

@@ -90,8 +90,8 @@ export function openPeering(options: {
     isBusy: () => rendersWaiting() > waitingMost(),
     position,
     gate,
-    served: (key) => {
-      hotKeys.count(key, clock.monotonicMs());
+    served: (key, times) => {
+      hotKeys.count(key, clock.monotonicMs(), times);
     },
     clock,
     log,

@@ -22,6 +22,11 @@ export const joinedBytesMax = 80 * 1024;
 const copiedBytesMax = 16 * 1024;
 
 export interface LaneSink extends Sink {
+  /**
+   * Sends a whole response, head and body, which `write` puts into a buffer of joinedBytesMax, returning its length.
+   * @returns the buffer that holds the bytes that the system has not taken
+   */
+  readonly endWith: (write: (target: Buffer) => number) => Buffer;
   /** To be called before each request: prepares the sink for its response. */
   readonly begin: () => void;
 }
@@ -110,6 +115,13 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
       const first = head ?? "";
       head = null;
       return writeJoined(first, chunk);
+    },
+    endWith(fill) {
+      isEnded = true;
+      const { joined } = common;
+      write(joined.subarray(0, fill(joined)));
+      if (socket.writableLength > 0) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
+      return joined;
     },
     pendingBytes: () => socket.writableLength,
     taken() {

@@ -33,6 +33,8 @@ const noted = [
   "if-unmodified-since",
 ] as const;
 export type NotedField = (typeof noted)[number];
+/** Where a noted field is in `starts` and `ends`. */
+export const fieldIndex = Object.fromEntries(noted.map((name, index) => [name, index])) as Record<NotedField, number>;
 
 /** Requests with these fields go to the application, which has rules about them. */
 const notPlain = ["authorization", "cdn-loop"] as const;
@@ -62,7 +64,7 @@ export function newRequestHead(): RequestHead {
 
 /** The value of a noted field, or undefined. */
 export function fieldIn(bytes: Buffer, head: RequestHead, name: NotedField): string | undefined {
-  const index = indexByName[name];
+  const index = fieldIndex[name];
   const end = head.ends[index] ?? 0;
   return end === 0 ? undefined : bytes.toString("latin1", head.starts[index], end);
 }
@@ -83,7 +85,6 @@ export function isConditional({ ends }: RequestHead): boolean {
   return false;
 }
 
-const indexByName = Object.fromEntries(noted.map((name, index) => [name, index])) as Record<NotedField, number>;
 const firstConditional = noted.indexOf("range");
 
 const [CR, LF, SP, TAB, COLON] = [13, 10, 32, 9, 58];

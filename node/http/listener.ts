@@ -20,7 +20,9 @@ import { answerUnreadable } from "#base/unreadable-request.ts";
 const headerBytesMax = 96 * 1024;
 /** Connections per address; the kernel's backlog holds further ones. An idle one costs about 10 KB. */
 export const connectionsMost = 20_000;
-const keepAliveMs = 65_000;
+/** How long an idle connection is kept. */
+export const keepAliveSeconds = 65;
+const keepAliveMs = keepAliveSeconds * 1000;
 const waitsMs = {
   /** For the whole header section. */
   headers: 10_000,

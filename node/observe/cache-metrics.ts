@@ -5,6 +5,7 @@ import type { MemoryTier } from "../cache/memory.ts";
 import type { Records } from "../cache/records.ts";
 import type { AssetFetcher } from "../fetch/asset.ts";
 import type { OriginClient } from "../fetch/origin.ts";
+import type { ReadyHits } from "../http/ready-hits.ts";
 import type { ImageServer } from "../serve/image.ts";
 import { type Metrics, withoutLabels } from "./metrics-registry.ts";
 
@@ -17,12 +18,15 @@ export interface ObservedCaches {
   origin: OriginClient;
   fetcher: AssetFetcher;
   records: Records;
+  ready: ReadyHits;
 }
 
 /** The cache tiers, and the requests and renderings that fill them. */
 export function declareCaches(metrics: Metrics, parts: ObservedCaches): void {
-  const { memoryTier, diskTier, decoders, images, origin, fetcher, records } = parts;
+  const { memoryTier, diskTier, decoders, images, origin, fetcher, records, ready } = parts;
   const { gauge, counter } = withoutLabels(metrics);
+  gauge("nearcast_ready_responses", "Responses that are ready to be sent again", () => ready.counts().records);
+  gauge("nearcast_ready_bytes", "Bytes of responses that are ready to be sent again", () => ready.counts().usedBytes);
   gauge("nearcast_cache_records", "Source records in memory", records.size);
   for (const [tier, stats] of [
     ["memory", memoryTier.stats],

@@ -36,8 +36,8 @@ const weightMost = 2 ** 30;
 const stepsForgotten = 20 * (halfLifeMs / stepMs);
 
 export interface HotKeys {
-  /** One more request for this key, at `nowMs` of the monotonic clock. */
-  count: (key: string, nowMs: number) => void;
+  /** More requests for this key, one by default, at `nowMs` of the monotonic clock. */
+  count: (key: string, nowMs: number, times?: number) => void;
   /** Whether it is above 1 % of the requests of the last half second, and above 20 a second. */
   isHot: (key: string) => boolean;
   /** All hot keys, most requested first; at most a hundred. */
@@ -141,11 +141,11 @@ export function createHotKeys(options: { clock: Clock; counters?: number }): Hot
   }
 
   return {
-    count(key, nowMs) {
+    count(key, nowMs, times = 1) {
       catchUp(nowMs);
       const slot = slotFor(key);
-      counts[slot] = (counts[slot] as number) + weight;
-      total += weight;
+      counts[slot] = (counts[slot] as number) + weight * times;
+      total += weight * times;
       sink(slot);
     },
     isHot(key) {

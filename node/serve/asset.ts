@@ -22,7 +22,7 @@ import { isSourceTag } from "#purge/entry-tags.ts";
 import { judgeUse, type Use } from "../cache/freshness.ts";
 import type { Purge } from "../cache/purge.ts";
 import type { Stored, Tiers } from "../cache/tiers.ts";
-import type { Delivery, MissReason } from "../deliver/outcome.ts";
+import type { Delivery, MissReason, StoredResponse } from "../deliver/outcome.ts";
 import { type AssetFetcher, fieldOf } from "../fetch/asset.ts";
 import { drainStream, dropStream } from "../fetch/body.ts";
 import { type Arrived, endToEndPairs, lengthOf, streamOf } from "./asset-answer.ts";
@@ -62,6 +62,8 @@ export interface AssetServer {
   serve: (order: AssetOrder, context: RequestContext) => Delivery | Promise<Delivery>;
   /** The response, if it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
   serveNow: (order: AssetOrder, isWhole: boolean) => Delivery | undefined;
+  /** A response was sent this often, without having been looked for. */
+  noteUses: (stored: StoredResponse, times: number) => void;
   /** Serves another node. @throws like serve() */
   serveToPeer: (order: AssetOrder, role: Role, context: RequestContext) => AssetDelivery | Promise<AssetDelivery>;
   explain: (order: AssetOrder) => Promise<Record<string, unknown>>;
@@ -129,6 +131,9 @@ export function createAssetServer(parts: {
   return {
     serve: (order, context) => serve(env, { order, asker: "client", context }),
     serveNow: (order, isWhole) => serveNow(env, order, isWhole),
+    noteUses({ key }, times) {
+      tiers.noteUses(key, times);
+    },
     serveToPeer: (order, asker, context) => serve(env, { order, asker, context }),
     explain: (order) => explain(env, order),
     fills: fetches.fills,
@@ -158,7 +163,10 @@ function serveNow(env: Env, order: AssetOrder, isWhole: boolean): Delivery | und
   if (first instanceof Promise) return undefined;
   const at = lookAmong(env, { order, context: { ...ownWork, isWhole } }, primaryKey, first);
   if (at instanceof Promise || at.found?.use.state !== "fresh") return undefined;
-  return storedDelivery(at.found, "fresh");
+  const { entry } = at.found;
+  const { bornAtMs, lifetimeSeconds } = notesOf(entry).freshness;
+  const stored = { key: entry.key, foundBy: primaryKey, bornAtMs, lifetimeSeconds, selectedBy: at.varyFields };
+  return { ...storedDelivery(at.found, "fresh"), stored };
 }
 
 function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | Promise<AssetDelivery> {

@@ -5,7 +5,7 @@ import type { SourceRecord } from "../cache/records.ts";
 import type { Stored } from "../cache/tiers.ts";
 import type { ImageOrder } from "./order.ts";
 import type { Asked } from "./meaning.ts";
-import type { Delivery, MissReason, Outcome, StaleReason, Timings } from "../deliver/outcome.ts";
+import type { Delivery, MissReason, Outcome, StaleReason, StoredResponse, Timings } from "../deliver/outcome.ts";
 
 /** What a name means, and its variant: the same for nodes and clients. */
 export interface Answer {
@@ -81,7 +81,8 @@ function hostHeaders(order: ImageOrder): [string, string][] {
   return headers;
 }
 
-export function delivery(order: ImageOrder, object: Stored, answered: Told): Delivery {
+/** @param stored of a hit */
+export function delivery(order: ImageOrder, object: Stored, answered: Told, stored?: StoredResponse): Delivery {
   return {
     outcome: answered.outcome,
     status: 200,
@@ -94,6 +95,7 @@ export function delivery(order: ImageOrder, object: Stored, answered: Told): Del
     ageSeconds: answered.ageSeconds,
     timings: answered.timings,
     statusBefore: answered.status,
+    ...(stored === undefined ? {} : { stored }),
   };
 }
 

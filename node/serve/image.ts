@@ -26,7 +26,7 @@ import type { Purge } from "../cache/purge.ts";
 import type { Records, SourceRecord } from "../cache/records.ts";
 import { storedInMemory, type Tiers } from "../cache/tiers.ts";
 import { createVariantSets } from "../cache/variant-sets.ts";
-import type { Delivery, Outcome, Timings } from "../deliver/outcome.ts";
+import type { Delivery, Outcome, StoredResponse, Timings } from "../deliver/outcome.ts";
 import type { OriginClient } from "../fetch/origin.ts";
 import {
   absent,
@@ -70,6 +70,8 @@ export interface ImageServer {
   serve: (order: ImageOrder, context: RequestContext) => Promise<Delivery>;
   /** The answer, if it is fresh, and in memory or in the page cache: without a wait, and so without a promise. */
   serveNow: (order: ImageOrder, isWhole: boolean) => Delivery | undefined;
+  /** A variant was sent this often, without having been looked for. */
+  noteUses: (stored: StoredResponse, times: number) => void;
   /** Serves another node. @throws NearcastError like serve(); OVERLOADED if it would be one rendering too many */
   serveToPeer: (wanted: WantedVariant, role: Helpers["role"], context: RequestContext) => Promise<Answer>;
   /** Serves another node as the shield. @throws NearcastError ORIGIN_*, BODY_TOO_LARGE */
@@ -125,6 +127,11 @@ export function createImageServer(parts: {
   return {
     serve: (order, context) => serve(images, order, context),
     serveNow: (order, isWhole) => serveNow(images, order, isWhole),
+    noteUses({ key, sourceHash }, times) {
+      tiers.noteUses(key, times);
+      peers?.served(key, times);
+      if (sourceHash !== undefined) noteUse(images, sourceHash, key);
+    },
     serveToPeer: (wanted, role, context) => answer(images, wanted, { role, context }),
     sourceToPeer: shield.tell,
     async isHere(wanted) {
@@ -169,7 +176,15 @@ function serveNow(images: Images, order: ImageOrder, isWhole: boolean): Delivery
   noteUse(images, record.meaning.sha256, object.key);
   const outcome: Outcome = { word: "hit", tier: object.tier, ttlSeconds: use.ttlSeconds };
   const about = { outcome, ageSeconds: use.ageSeconds, timings: noTimings, status: null };
-  return delivery(order, object, about);
+  const { bornAtMs, lifetimeSeconds } = freshnessOf(record, order.host);
+  return delivery(order, object, about, {
+    key: object.key,
+    foundBy: order.name,
+    sourceHash: record.meaning.sha256,
+    bornAtMs,
+    lifetimeSeconds,
+    selectedBy: [],
+  });
 }
 
 async function answer(images: Images, order: WantedVariant, asker: Asker): Promise<Answer> {

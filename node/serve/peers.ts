@@ -76,8 +76,8 @@ export interface Peers {
   caughtUp: (log: FeedPosition | null) => Promise<boolean>;
   /** This node's position, and in which log, for its answers. */
   position: () => FeedPosition | null;
-  /** Notes that a variant was sent to a client; counts what many request. */
-  served: (key: string) => void;
+  /** Notes that a variant was sent to clients, once by default; counts what many request. */
+  served: (key: string, times?: number) => void;
   /** Increments a count; ask() counts what it sees by itself. */
   count: (what: "replicated" | Refusal) => void;
   counts: () => PeerCounts;
@@ -130,7 +130,7 @@ interface Parts {
   /** A promise while missed events are replayed, else null. */
   readonly gate: () => Promise<void> | null;
   /** Counts the keys of variants that clients got (peer/hot-keys). */
-  readonly served: (key: string) => void;
+  readonly served: (key: string, times?: number) => void;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -48,21 +48,25 @@ export function createPurger(parts: {
   records: Records;
   purges: Purges;
   sweep: PurgeSweep;
+  /** What was decided before, by anyone, holds no longer. */
+  outdate: () => void;
   /** Null while no fleet document is known. */
   fleet: () => Fleet | null;
 }): Purger {
-  const { images, assets, tiers, records, purges, sweep, fleet } = parts;
+  const { images, assets, tiers, records, purges, sweep, outdate, fleet } = parts;
   return {
     async apply(seq, event) {
       const targets = targetsOf(event, fleet()?.hosts ?? []);
       const purge = purgeOf(seq, event, targets);
       if (event.reason === "put" || event.reason === "rollback") {
         const written = records.replaced(event.names, seq);
+        outdate();
         images.purge(purge);
         await written;
         return noReport;
       }
       const written = purges.add(purge);
+      outdate();
       images.purge(purge);
       assets.purge(purge);
       if (event.reason !== "purge") {
@@ -85,6 +89,7 @@ export function createPurger(parts: {
       images.purge(everything);
       assets.purge(everything);
       records.clear();
+      outdate();
       await tiers.clear();
       await purges.reset(position);
     },

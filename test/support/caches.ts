@@ -37,13 +37,16 @@ export async function openCaches(options: {
   log?: Log;
   memoryBytes?: number;
   diskBytes?: number;
+  /** Called with what is replaced or removed. */
+  changed?: (key: string) => void;
 }): Promise<Caches> {
   const { directory, clock, log = silentLog, memoryBytes = 16_000_000, diskBytes = 64_000_000 } = options;
+  const { changed = () => undefined } = options;
   const memory = openMemoryTier(memoryBytes);
   const disk = await openDiskTier({ directory, bytesMax: diskBytes, clock, log });
   const purges = await openPurges(join(directory, "purge-marks"), log);
-  const tiers = joinTiers(memory, disk, purges);
-  const records = openRecords(disk, purges);
+  const tiers = joinTiers(memory, disk, purges, changed);
+  const records = openRecords(disk, purges, changed);
   const swept = [{ tier: "disk", walk: disk.walk }, { tier: "memory", walk: memory.walk }, records.swept] as const;
   const sweep = openPurgeSweep({ purges, swept, sync: disk.sync, clock, log });
   return {

@@ -1,11 +1,13 @@
 /** The metrics, the application for clients and probes, and the admin application, which listens now. */
+import { randomBytes } from "node:crypto";
 import { NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";
 import { processMetrics } from "#base/process-metrics.ts";
 import { buildAdminApp } from "../../http/admin.ts";
 import { buildEdgeApp } from "../../http/app.ts";
 import { createHits } from "../../http/hits.ts";
-import type { Listener } from "../../http/listener.ts";
+import { keepAliveSeconds, type Listener } from "../../http/listener.ts";
+import { openReadyHits, readyBytesFor, type ReadyHits } from "../../http/ready-hits.ts";
 import { declareMetrics } from "../../observe/edge-metrics.ts";
 import { createMetrics, type Metrics } from "../../observe/metrics-registry.ts";
 import { describeStatus, explainUrl } from "../admin-views.ts";
@@ -28,7 +30,16 @@ const gateMs = 5000;
 export async function openApplications(edge: OpenedEdge): Promise<Applications> {
   const { setup, membership, servers, probing, link, dns } = edge;
   const { config, lifecycle, parts, clock, log } = setup;
-  const metrics = openMetrics(edge);
+  const ready = openReadyHits({
+    node: config.node,
+    sizeBytes: readyBytesFor(config.cache.memoryBytes),
+    seed: randomBytes(4).readInt32LE(),
+    used: servers,
+    keepAliveSeconds,
+    clock,
+  });
+  parts.ready = ready;
+  const metrics = openMetrics(edge, ready);
   const serving = {
     node: config.node,
     images: servers.images,
@@ -42,7 +53,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     clock,
     log,
   };
-  const hits = createHits({ ...serving, isGated: () => (parts.feed?.gate() ?? null) !== null });
+  const hits = createHits({ ...serving, isGated: () => (parts.feed?.gate() ?? null) !== null, ready });
   const edgeApp = buildEdgeApp({
     ...serving,
     site: config.site,
@@ -66,7 +77,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   return { clientSide: { edgeApp, hits, accepted: servers.coldTurns.accepted }, admin };
 }
 
-function openMetrics(edge: OpenedEdge): Metrics {
+function openMetrics(edge: OpenedEdge, ready: ReadyHits): Metrics {
   const { setup, upstreams, caches, servers, probing, link, dns, following } = edge;
   const { config, release, parts, clock } = setup;
   const { prober, load } = probing;
@@ -76,6 +87,7 @@ function openMetrics(edge: OpenedEdge): Metrics {
     release,
     ...caches,
     ...upstreams,
+    ready,
     images: servers.images,
     assets: servers.assets,
     coldTurns: servers.coldTurns,

@@ -21,7 +21,7 @@ export interface Caches {
 }
 
 /** @throws NearcastError when the decoders have no sandbox but the configuration requires one */
-export async function openCaches({ config, lifecycle, clock, log }: EdgeSetup): Promise<Caches> {
+export async function openCaches({ config, lifecycle, parts, clock, log }: EdgeSetup): Promise<Caches> {
   const decoders = openDecoderPool({
     size: config.decoders.processes,
     clock,
@@ -41,8 +41,9 @@ export async function openCaches({ config, lifecycle, clock, log }: EdgeSetup): 
   });
   lifecycle.defer("disk cache", diskTier.close);
   const purges = await openPurges(join(directory, "purge-marks"), log);
-  const tiers = joinTiers(memoryTier, diskTier, purges);
-  const records = openRecords(diskTier, purges);
+  const changed = (key: string): void => parts.ready?.forget(key);
+  const tiers = joinTiers(memoryTier, diskTier, purges, changed);
+  const records = openRecords(diskTier, purges, changed);
   if (purges.isDamaged) {
     await tiers.clear();
     await purges.reset(0);

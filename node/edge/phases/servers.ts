@@ -54,7 +54,9 @@ export function openServers(
   });
   parts.images = images;
   const assets = createAssetServer({ ...shared, fetcher });
-  const purger = createPurger({ images, assets, tiers, records, purges, sweep, fleet: () => currentFleet(parts) });
+  const outdate = (): void => parts.ready?.outdate();
+  const stores = { tiers, records, purges, sweep };
+  const purger = createPurger({ images, assets, ...stores, outdate, fleet: () => currentFleet(parts) });
   const transfers = openTransferRules(config.delivery, clock);
   return { peering, images, assets, purger, coldTurns, transfers };
 }

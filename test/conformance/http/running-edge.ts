@@ -19,6 +19,7 @@ import { openOriginClient } from "../../../node/fetch/origin.ts";
 import type { UpstreamStats } from "../../../node/fetch/upstream/upstream.ts";
 import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/http/app.ts";
 import { createHits } from "../../../node/http/hits.ts";
+import { openReadyHits, readyBytesFor, type ReadyHits } from "../../../node/http/ready-hits.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { openColdTurns } from "../../../node/serve/cold-turns.ts";
@@ -137,7 +138,9 @@ export async function startEdge(
     const common = { clock, random: systemRandom };
     const { log } = kept;
     const { memoryBytes = 16 * 1024 * 1024 } = settings;
-    const caches = await openCaches({ directory: join(directory, "cache"), memoryBytes, clock, log });
+    const ready: { hits?: ReadyHits } = {};
+    const changed = (key: string): void => ready.hits?.forget(key);
+    const caches = await openCaches({ directory: join(directory, "cache"), memoryBytes, clock, log, changed });
     closers.push(caches.close);
     const { memory, disk, tiers, records } = caches;
     const fetcher = openAssetFetcher({ node: nodeName, privateNetworks: ["127.0.0.0/8"], ...common });
@@ -150,7 +153,8 @@ export async function startEdge(
     const shared = { tiers, coldTurns: openColdTurns(clock), fleet: () => document, feedSeq: () => seq, clock, log };
     const images = createImageServer({ ...shared, records, origin: client, renderer, decoders: 1 });
     const assets = createAssetServer({ ...shared, fetcher });
-    const purger = createPurger({ ...caches, images, assets, fleet: () => document });
+    const outdate = (): void => ready.hits?.outdate();
+    const purger = createPurger({ ...caches, images, assets, outdate, fleet: () => document });
     const serving = {
       node: nodeName,
       images,
@@ -169,7 +173,15 @@ export async function startEdge(
     const route: RequestListener = (incoming, response) => {
       app.routing(incoming, response);
     };
-    const hits = createHits({ ...serving, isGated: () => false, log });
+    ready.hits = openReadyHits({
+      node: nodeName,
+      sizeBytes: readyBytesFor(memoryBytes),
+      seed: 1,
+      used: { images, assets },
+      keepAliveSeconds: 65,
+      clock,
+    });
+    const hits = createHits({ ...serving, isGated: () => false, ready: ready.hits, log });
     const answer: typeof hits = (asked) => {
       const answered = hits(asked);
       if (answered !== "relay") byFront += 1;

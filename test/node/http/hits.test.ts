@@ -7,6 +7,7 @@ import { openLaneSink } from "../../../node/front/lane-sink.ts";
 import { newRequestHead, readRequestHead } from "../../../node/front/request-head.ts";
 import type { Presence } from "../../../node/http/app.ts";
 import { createHits } from "../../../node/http/hits.ts";
+import { openReadyHits } from "../../../node/http/ready-hits.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { fleetWith } from "../../support/fleet.ts";
 import { keptLog } from "../../support/kept-log.ts";
@@ -21,6 +22,7 @@ function looksUp(state: { isGated?: boolean; presence?: Presence; hasFleet?: boo
   const serveNow = (): undefined => {
     lookUps += 1;
   };
+  const noteUses = (): void => assert.fail("nothing is used");
   const answer = createHits({
     node: "fra1",
     images: { serveNow },
@@ -28,6 +30,14 @@ function looksUp(state: { isGated?: boolean; presence?: Presence; hasFleet?: boo
     fleet: () => (state.hasFleet === false ? null : { document }),
     presence: () => state.presence ?? "ready",
     isGated: () => state.isGated ?? false,
+    ready: openReadyHits({
+      node: "fra1",
+      sizeBytes: 64 * 1024,
+      seed: 1,
+      used: { images: { noteUses }, assets: { noteUses } },
+      keepAliveSeconds: 65,
+      clock,
+    }),
     transfers: openTransfers(clock),
     served: () => assert.fail("nothing is served"),
     load: createLoadMeter(clock),
