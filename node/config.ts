@@ -14,6 +14,7 @@ const endpoint = (port: number, description: string) =>
 /** Fits one character-string of a TXT record (RFC 1035 §3.3.14). */
 const identityText = (description: string) => Type.String({ pattern: "^[ -~]*$", maxLength: 255, description });
 const mebibyte = 1024 * 1024;
+const path = (description: string) => Type.String({ minLength: 1, maxLength: 4096, description });
 const shortName = "^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$";
 
 export const edgeConfigSchema = Type.Object(
@@ -36,6 +37,51 @@ export const edgeConfigSchema = Type.Object(
       { ...strict, description: "where the origin is, and the token for it" },
     ),
     http: Type.Array(endpoint(8080, "address that HTTP listens on"), { minItems: 1, maxItems: 64, default: [{}] }),
+    https: Type.Optional(
+      Type.Object(
+        {
+          addresses: Type.Array(endpoint(8443, "address that HTTPS listens on"), {
+            minItems: 1,
+            maxItems: 64,
+            default: [{}],
+          }),
+          certificates: Type.Array(
+            Type.Object(
+              {
+                certificateFile: path("PEM file: the certificate of the host, then its intermediates"),
+                keyFile: path("PEM file with its private key, without passphrase; not readable by others"),
+                ocspFile: Type.Optional(path("OCSP response to staple, in DER")),
+              },
+              strict,
+            ),
+            { maxItems: 1000, default: [], description: "certificates, named one by one" },
+          ),
+          certificateDirectory: Type.Optional(
+            path(
+              "directory of certificates: NAME.crt or NAME.pem with NAME.key (and NAME.ocsp), or NAME/fullchain.pem " +
+                "with NAME/privkey.pem (and NAME/ocsp.der)",
+            ),
+          ),
+          defaultName: Type.Optional(
+            Type.String({
+              pattern: "^[a-z0-9*._-]+$",
+              maxLength: 253,
+              description:
+                "host whose certificate clients get that send no server name, or one without certificate (default: " +
+                "the first certificate)",
+            }),
+          ),
+          publicPort: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 65_535,
+              description: "port that redirects to HTTPS lead to (default: that of the first address)",
+            }),
+          ),
+        },
+        { ...strict, description: "listener for HTTPS, with certificates from files; absent: HTTP only" },
+      ),
+    ),
     admin: Type.Object(
       {
         ...endpointFields(8081),

@@ -24,6 +24,7 @@ import { removeOtherCode, withCompiledCode } from "./processes/compiled-code.ts"
 import { openChannel } from "./processes/supervisor-channel.ts";
 import { openSiblings } from "./processes/machine-load.ts";
 import { removeLeftovers } from "./processes/leftover-directories.ts";
+import { checkCertificates } from "./tls/certificates.ts";
 import {
   alone,
   configOfProcess,
@@ -55,6 +56,11 @@ async function main(): Promise<void> {
   const problems = sharingProblems(config, count);
   if (problems.length > 0) throw new ConfigError(values.config ?? "the configuration", problems);
   if (values["check-config"]) {
+    const wrong = config.https === undefined ? [] : await checkCertificates(config.https, systemClock.wallMs());
+    if (wrong.length > 0) {
+      const told = wrong.map((message) => ({ path: "https", message }));
+      throw new ConfigError(values.config ?? "the configuration", told);
+    }
     process.stdout.write(`${values.config ?? "the settings"}: ok\n`);
     return;
   }

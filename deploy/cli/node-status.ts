@@ -68,6 +68,14 @@ const nodeStatus = Type.Object({
   isIsolated: flag,
   announce: said(Type.Object({ session: word, announced: words, isShuttingDown: flag, reason: said(sentence) })),
   cache: said(Type.Object({ memory: tier, disk: tier })),
+  tls: said(
+    Type.Object({
+      certificates: amount,
+      nextExpiry: word,
+      problems: said(Type.Array(sentence, { maxItems: 100 })),
+      hostsWithout: said(Type.Array(Type.String({ maxLength: 255 }), { maxItems: 100 })),
+    }),
+  ),
   decoders: said(Type.Object({ sandbox: word, sandboxReason: said(sentence) })),
   sites: said(Type.Array(seenSite, { maxItems: rowsMax })),
 });

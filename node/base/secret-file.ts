@@ -21,6 +21,8 @@ export interface SecretFile {
   readonly reader: string;
   /** The consequence, or an alternative, if others could read it. Continues the sentence "run `chmod 600 …`". */
   readonly whenLeaked: string;
+  /** Whether its group may read it: keys often belong to root, and to the group of the programs that use them. */
+  readonly mayGroupRead?: boolean;
   /** What to do if it can't be read. A separate sentence. */
   readonly whenUnreadable: string;
 }
@@ -38,13 +40,13 @@ export function originSecret(what: string): SecretFile {
 /**
  * The file's text, or undefined if there is no file.
  * @throws NearcastError INTERNAL if it is not a plain file or can't be read, if group or others have any permission on
- *   it, or if it is a dangling symbolic link
+ *   it (the group may be allowed to read it), or if it is a dangling symbolic link
  */
 export async function readSecretFile(file: string, about: SecretFile): Promise<string | undefined> {
   const stats = await statsOf(file, about);
   if (stats === undefined) return undefined;
   const mode = stats.mode & 0o777;
-  if ((mode & 0o077) !== 0) {
+  if ((mode & (about.mayGroupRead === true ? 0o037 : 0o077)) !== 0) {
     throw new NearcastError(
       "INTERNAL",
       `${file} has mode 0${mode.toString(8)}, so others can read the ${about.what}: ` +

@@ -3,12 +3,14 @@ import { tokenId } from "#secret/edge-token.ts";
 import { understandForOwner } from "../http/understand.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
 import { currentFleet } from "./parts.ts";
+import type { TlsPart } from "./phases/tls.ts";
+import { dateOf } from "../tls/certificate.ts";
 import { feedWarning, tokenWarning, unreadyReasons } from "./readiness.ts";
 import { describeSites } from "./site-views.ts";
 
 /** @param isBrief omits what the node sees of others, which grows with the fleet */
 export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<string, unknown> {
-  const { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following } = edge;
+  const { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following, tls } = edge;
   const { config, release, parts, clock } = setup;
   const { origin } = upstreams;
   const { feed } = following;
@@ -48,6 +50,28 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
     peers: servers.peering?.counts() ?? null,
     origin: { ...origin.counts(), isBroken: origin.isBroken() },
     dns: dns.status(),
+    tls: tls === null ? null : describeTls(tls),
+  };
+}
+
+/** How many of each list are shown: a node may have thousands of certificates, and an answer over the origin is small. */
+const listedMax = 20;
+
+function describeTls({ certificates, acceptor, hostsWithout }: TlsPart): Record<string, unknown> {
+  const all = certificates.all();
+  const soonest = all.toSorted((a, b) => a.validToMs - b.validToMs).slice(0, listedMax);
+  return {
+    certificates: all.length,
+    nextExpiry: dateOf(soonest[0]?.validToMs ?? 0),
+    soonest: soonest.map(({ names, key, validToMs, place }) => ({
+      names: names.slice(0, listedMax),
+      key: key.kind,
+      expires: dateOf(validToMs),
+      file: place.certificateFile,
+    })),
+    problems: certificates.problems().slice(0, listedMax),
+    hostsWithout: hostsWithout().slice(0, listedMax),
+    handshakes: acceptor.counts(),
   };
 }
 

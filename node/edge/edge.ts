@@ -12,6 +12,7 @@
  *   origin-link       fleet secret, next token, channel to the origin
  *   dns-hosting       the responder's inputs
  *   feed-following    missed events are replayed first, purges among them
+ *   tls               certificates, ticket keys, handshakes
  *   applications      metrics, the application for clients, the admin listener
  *   client-listeners  once the missed purges are applied, or the origin is known to be away
  *   begin-service     document ─▶ decoders ─▶ peers ─▶ first judgement ─▶ DNS ─▶ ready ─▶ lease
@@ -30,7 +31,6 @@ import { createLifecycle } from "#base/lifecycle.ts";
 import { readRelease } from "#base/release.ts";
 import { liveFleet } from "#health/live-fleet.ts";
 import type { EdgeConfig } from "../config.ts";
-import type { Listener } from "../http/listener.ts";
 import { returnUnusedMemory } from "../observe/unused-memory.ts";
 import { openApplications } from "./phases/applications.ts";
 import { openCaches } from "./phases/caches.ts";
@@ -38,19 +38,21 @@ import { type DataDirectory, openDataDirectory } from "./phases/data-directory.t
 import { type DnsHosting, openDnsHosting } from "./phases/dns-hosting.ts";
 import { type DnsPart, openDnsResponder } from "./phases/dns-responder.ts";
 import { followOrigin } from "./phases/feed-following.ts";
-import { listenForClients } from "./phases/client-listeners.ts";
+import { type ClientListener, listenForClients } from "./phases/client-listeners.ts";
 import { type Membership, openMembership } from "./phases/membership.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
 import { openOriginLink, type OriginLink } from "./phases/origin-link.ts";
-import { fleetChanged, noParts } from "./parts.ts";
+import { currentFleet, fleetChanged, fleetSecrets, noParts } from "./parts.ts";
 import { openProbing, type Probing } from "./phases/probing.ts";
 import { beginService } from "./phases/begin-service.ts";
 import { openServers } from "./phases/servers.ts";
+import { openTls, type TlsPart } from "./phases/tls.ts";
 import type { EdgeDeps, EdgeSetup } from "./setup.ts";
 import { openUpstreams, type Upstreams } from "./phases/upstreams.ts";
 
 export interface Edge {
-  http: readonly { address: string; port: number }[];
+  /** Where it listens for clients: HTTP, then HTTPS. */
+  http: readonly { address: string; port: number; isSecure: boolean }[];
   admin: { address: string; port: number };
   dns: () => readonly { host: string; port: number }[];
   /** Resolves when HTTP and DNS answer. */
@@ -100,12 +102,13 @@ async function start(setup: EdgeSetup): Promise<Edge> {
   const link = await openOriginLink(setup, directory, upstreams);
   const dns = hostDns(setup, responder, { membership, probing, link });
   const following = await followOrigin(setup, directory, upstreams, { membership, servers, link });
-  const edge = { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following };
+  const tls = await serveTls(setup);
+  const edge = { setup, directory, upstreams, caches, membership, servers, probing, link, dns, following, tls };
   const { clientSide, admin } = await openApplications(edge);
 
   // Pictures are served as soon as the missed purges are applied, or the origin is known to be away.
   await Promise.race([following.feed.firstContact, sleep(clock, firstContactMs)]);
-  const listeners: Listener[] = [];
+  const listeners: ClientListener[] = [];
   if (!setup.process.sharesPorts) await listenForClients(setup, clientSide, listeners);
   return {
     http: listeners,
@@ -114,6 +117,18 @@ async function start(setup: EdgeSetup): Promise<Edge> {
     ready: beginService(edge, clientSide, listeners, ended.signal),
     ...stopOf(edge),
   };
+}
+
+async function serveTls({ config, parts, lifecycle, clock, log }: EdgeSetup): Promise<TlsPart | null> {
+  parts.tls = await openTls({
+    config,
+    fleet: () => currentFleet(parts),
+    secrets: () => fleetSecrets(parts),
+    lifecycle,
+    clock,
+    log,
+  });
+  return parts.tls;
 }
 
 /** Opens what this node knows of its fleet. */

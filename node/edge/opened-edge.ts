@@ -8,6 +8,7 @@ import type { OriginLink } from "./phases/origin-link.ts";
 import type { Probing } from "./phases/probing.ts";
 import type { Servers } from "./phases/servers.ts";
 import type { EdgeSetup } from "./setup.ts";
+import type { TlsPart } from "./phases/tls.ts";
 import type { Upstreams } from "./phases/upstreams.ts";
 
 export interface OpenedEdge {
@@ -21,4 +22,6 @@ export interface OpenedEdge {
   link: OriginLink;
   dns: DnsHosting;
   following: Following;
+  /** Null: this node does not serve HTTPS. */
+  tls: TlsPart | null;
 }

@@ -20,6 +20,7 @@ import type { ImageServer } from "../serve/image.ts";
 import type { Announcement } from "./announcement.ts";
 import type { DnsHosting } from "./phases/dns-hosting.ts";
 import type { Membership } from "./phases/membership.ts";
+import type { TlsPart } from "./phases/tls.ts";
 
 export interface Parts {
   /** Whether this process serves HTTP and peers, regardless of its DNS and of what the fleet says about it. */
@@ -31,6 +32,8 @@ export interface Parts {
   secrets: SecretFollower | null;
   channel: OriginChannel | null;
   dns: DnsHosting | null;
+  /** Stays null on a node without HTTPS. */
+  tls: TlsPart | null;
   feed: FeedFollower | null;
   adminApp: FastifyInstance | null;
   /** Opened after the start: delays of the start are not load. */
@@ -49,6 +52,7 @@ export function noParts(): Parts {
     secrets: null,
     channel: null,
     dns: null,
+    tls: null,
     feed: null,
     adminApp: null,
     loop: null,
@@ -60,6 +64,7 @@ export function fleetChanged(parts: Parts, fleet: Fleet): void {
   // Before this node itself can be probed, its own judgement would be "down".
   if (parts.presence !== "starting") parts.prober?.watch(fleet);
   parts.dns?.refresh();
+  parts.tls?.refresh();
   parts.announcement?.refresh();
 }
 

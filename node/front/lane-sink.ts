@@ -5,6 +5,7 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Sink } from "../deliver/sink.ts";
+import { isEncrypted } from "./relay.ts";
 
 /** The fields of every response, besides its own. They match those of Node's server, so that both answer alike. */
 export interface CommonFields {
@@ -32,6 +33,7 @@ export interface LaneSink extends Sink {
 }
 
 export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
+  const isSecure = isEncrypted(socket);
   let head: string | null = null;
   let unwritten = 0;
   let isEnded = false;
@@ -69,7 +71,9 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
     joined.write(first, "latin1");
     joined.set(body, first.length);
     write(joined.subarray(0, length));
-    if (socket.writableLength > 0) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
+    // TLS has encrypted what it was given, unless that waits behind an earlier write.
+    const isCopied = isSecure && socket.writableLength === length;
+    if (socket.writableLength > 0 && !isCopied) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
     return joined;
   };
   const writeBehindHead = (body: Buffer): boolean => {

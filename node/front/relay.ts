@@ -8,8 +8,15 @@ import { Duplex } from "node:stream";
 /** What Node's server and the application use of a connection, besides the stream itself. */
 export interface Relay extends Duplex {
   readonly remoteAddress: string | undefined;
+  /** Whether the client's connection uses TLS; the same name as in TLS sockets. */
+  readonly encrypted: boolean;
   setTimeout: (timeMs: number) => Relay;
   destroySoon: () => void;
+}
+
+/** Whether a connection, or a relay of one, uses TLS. */
+export function isEncrypted(connection: object): boolean {
+  return "encrypted" in connection && connection.encrypted === true;
 }
 
 /**
@@ -59,6 +66,7 @@ export function openRelay(socket: Socket, events: { wanted: () => void; destroye
   };
   const connection = Object.assign(relay, {
     remoteAddress: socket.remoteAddress,
+    encrypted: isEncrypted(socket),
     setTimeout(timeMs: number) {
       socket.setTimeout(timeMs);
       return connection;

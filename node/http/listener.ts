@@ -12,6 +12,7 @@ import type { Clock } from "#base/clock.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
 import { answerHalfClosed } from "#base/half-closed.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
+import type { TlsAcceptor } from "../tls/acceptor.ts";
 
 /**
  * Request line and fields together. Browsers send 1–4 KB, proxies in between seldom more than 16 KB. The rest is room
@@ -56,7 +57,14 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
   /** Beyond: new ones are refused, or with a front, the idle ones of whoever has the most make room. */
   connectionsMax?: number;
   /** Answers what it can before Node's server sees it. */
-  front?: { answer: Answer; clock: Clock };
+  front?: FrontOptions;
+}
+
+export interface FrontOptions {
+  answer: Answer;
+  clock: Clock;
+  /** Connections begin with a handshake. Absent: HTTP in the clear. */
+  tls?: Pick<TlsAcceptor, "accept">;
 }
 
 /** @throws the system's error when the address can't be bound; ENOTSUP: no SO_REUSEPORT here */
@@ -71,6 +79,8 @@ export async function listen(
   const connections = new Set<Socket>();
   let isClosing = false;
   let front: Front | undefined;
+  /** Connections whose handshake is not complete. */
+  const handshaking = new Set<Socket>();
   const pipeline = openPipeline(application, {
     begun(connection) {
       front?.begun(connection);
@@ -106,7 +116,7 @@ export async function listen(
   server.on("checkContinue", pipeline.arrived);
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);
-  if (fronted !== undefined) front = putInFront(server, { ...fronted, connectionsMax }, waits);
+  if (fronted !== undefined) front = putInFront(server, { ...fronted, connectionsMax, handshaking }, waits);
   else {
     server.maxConnections = connectionsMax;
     server.on("connection", (connection) => {
@@ -135,6 +145,7 @@ export async function listen(
         const force = setTimeout(() => {
           server.closeAllConnections();
           front?.closeAll();
+          for (const socket of handshaking) socket.destroy();
         }, graceMs);
         // Not http's own close() yet: it takes a connection for idle as soon as its response is written, even if a slow
         // client has not received most of it, and cuts it off.
@@ -152,9 +163,10 @@ export async function listen(
 /** Sends new connections to the front, which gives relays to the server. */
 function putInFront(
   server: Server,
-  { answer, clock, connectionsMax }: { answer: Answer; clock: Clock; connectionsMax: number },
+  options: FrontOptions & { connectionsMax: number; handshaking: Set<Socket> },
   waits: { headers: number; check: number },
 ): Front {
+  const { answer, clock, tls, connectionsMax, handshaking } = options;
   const serve = server.listeners("connection") as ((this: Server, connection: object) => void)[];
   server.removeAllListeners("connection");
   const front = openFront({
@@ -169,7 +181,17 @@ function putInFront(
     connectionsMax,
     clock,
   });
-  server.on("connection", front.accept);
+  if (tls === undefined) server.on("connection", front.accept);
+  else {
+    server.on("connection", (socket) => {
+      handshaking.add(socket);
+      socket.once("close", () => handshaking.delete(socket));
+      tls.accept(socket, (secured) => {
+        handshaking.delete(socket);
+        front.accept(secured);
+      });
+    });
+  }
   const stop = clock.every(waits.check, front.sweep);
   server.once("close", stop);
   return front;

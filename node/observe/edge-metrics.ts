@@ -1,6 +1,6 @@
 /**
  * The metrics of an edge: name, help, and the source of each value. Those of the node, its fleet and the feed are
- * declared here; those of caches, traffic and DNS in the files of these names. HTTP requests are counted in
+ * declared here; those of caches, traffic, TLS and DNS in the files of these names. HTTP requests are counted in
  * metrics-registry.ts.
  */
 import type { Clock } from "#base/clock.ts";
@@ -18,9 +18,10 @@ import {
   declareUpstreams,
   type ObservedTraffic,
 } from "./traffic-metrics.ts";
+import { declareTls, type ObservedTls } from "./tls-metrics.ts";
 
 /** What the metrics of an edge read. */
-export interface Observed extends ObservedCaches, ObservedTraffic, ObservedDns {
+export interface Observed extends ObservedCaches, ObservedTraffic, ObservedDns, ObservedTls {
   release: string;
   feed: FeedFollower;
   clock: Clock;
@@ -137,5 +138,6 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   declareBodies(metrics, parts);
   declareUpstreams(metrics, parts);
   if (parts.peers !== undefined && parts.peers !== null) declarePeers(metrics, parts.peers.counts);
+  declareTls(metrics, parts);
   declareDns(metrics, parts);
 }

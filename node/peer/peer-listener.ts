@@ -4,7 +4,7 @@
  *
  *   TCP ──▶ handshake: current or previous secret ──▶ HTTP ──▶ application
  *             │ no secret known yet, a wrong one, no TLS,       │
- *             │ too slow, too many (handshakes.ts)              └ OPTIONS: answered here, for liveness checks
+ *             │ too slow, too many (base)                       └ OPTIONS: answered here, for liveness checks
  *             └──▶ closed; counted, and logged at most once a second
  *
  * A connection proves its secret once, at its beginning. When that secret is no longer accepted, an answer on it
@@ -23,7 +23,7 @@ import type { Clock } from "#base/clock.ts";
 import { NearcastError, problemOf } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";
 import { answerUnreadable } from "#base/unreadable-request.ts";
-import { createHandshakes } from "./handshakes.ts";
+import { createHandshakes } from "#base/handshakes.ts";
 import { channelKeys, channelTls } from "./keys.ts";
 
 const limits = {

@@ -1,7 +1,7 @@
 /**
  * Divides one configuration among the processes of a machine; pure.
  *
- *   shared by all (SO_REUSEPORT)     HTTP addresses, DNS addresses
+ *   shared by all (SO_REUSEPORT)     HTTP and HTTPS addresses, DNS addresses
  *   divided                          cache.memoryBytes, cache.diskBytes, delivery.inFlightBytes, decoders.processes,
  *                                    dns.responsesPerSecond
  *   numbered by process i            admin.port + i, peer.port + i (and by the lease itself, announce.source + i)
@@ -86,6 +86,10 @@ export function sharingProblems(config: EdgeConfig, count: number): ValueProblem
   const { admin, peer } = config;
   const shared = [
     ...config.http.map((endpoint, index) => ({ ...endpoint, path: `http[${index}].port` })),
+    ...(config.https?.addresses ?? []).map((endpoint, index) => ({
+      ...endpoint,
+      path: `https.addresses[${index}].port`,
+    })),
     ...config.dns.addresses.map((endpoint, index) => ({ ...endpoint, path: `dns.addresses[${index}].port` })),
   ];
   const problems: ValueProblem[] = shared

@@ -68,7 +68,7 @@ test("every metric is documented, and pages name no other", async () => {
 test("the metrics of the code are those of the page", async () => {
   const { edge, origin } = await documentedMetrics();
   const names = new Set([...edge, ...origin].map(({ name }) => name));
-  const ofEdge = ["edge-metrics", "cache-metrics", "traffic-metrics", "dns-metrics", "metrics-registry"];
+  const ofEdge = ["edge-metrics", "cache-metrics", "traffic-metrics", "tls-metrics", "dns-metrics", "metrics-registry"];
   for (const file of [...ofEdge.map((name) => `node/observe/${name}.ts`), "origin/origin-metrics.ts"]) {
     const text = await readFile(join(root, file), "utf8");
     const named = [...text.matchAll(/"(nearcast_[a-z_]+)"/g)].map(([, name = ""]) => name);

@@ -28,7 +28,7 @@ const gateMs = 5000;
 
 /** @throws NearcastError CANNOT_LISTEN */
 export async function openApplications(edge: OpenedEdge): Promise<Applications> {
-  const { setup, membership, servers, probing, link, dns } = edge;
+  const { setup, membership, servers, probing, link, dns, tls } = edge;
   const { config, lifecycle, parts, clock, log } = setup;
   const ready = openReadyHits({
     node: config.node,
@@ -74,11 +74,11 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   lifecycle.defer("admin application", () => adminApp.close());
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
-  return { clientSide: { edgeApp, hits, accepted: servers.coldTurns.accepted }, admin };
+  return { clientSide: { edgeApp, hits, accepted: servers.coldTurns.accepted, tls: tls?.acceptor ?? null }, admin };
 }
 
 function openMetrics(edge: OpenedEdge, ready: ReadyHits): Metrics {
-  const { setup, upstreams, caches, servers, probing, link, dns, following } = edge;
+  const { setup, upstreams, caches, servers, probing, link, dns, following, tls } = edge;
   const { config, release, parts, clock } = setup;
   const { prober, load } = probing;
   const metrics = createMetrics();
@@ -103,6 +103,7 @@ function openMetrics(edge: OpenedEdge, ready: ReadyHits): Metrics {
     siteLoads: prober.loads,
     load,
     peers: servers.peering?.peers ?? null,
+    tls,
     loopDelayMs: () => parts.loop?.delayMs() ?? 0,
     health: prober.health,
     isIsolated: prober.isIsolated,

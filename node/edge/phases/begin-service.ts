@@ -3,10 +3,9 @@
  * nodes ─▶ DNS ─▶ ready ─▶ lease. A node without DNS is ready when it has its peers.
  */
 import { sleep } from "#base/clock.ts";
-import type { Listener } from "../../http/listener.ts";
 import { openLoopMeter } from "../../observe/loop-meter.ts";
 import { type Announcement, openAnnouncement } from "../announcement.ts";
-import { type ClientSide, listenForClients } from "./client-listeners.ts";
+import { type ClientListener, type ClientSide, listenForClients } from "./client-listeners.ts";
 import type { OpenedEdge } from "../opened-edge.ts";
 import { currentFleet } from "../parts.ts";
 
@@ -18,7 +17,7 @@ const fleetRetryMs = 1000;
 export async function beginService(
   edge: OpenedEdge,
   clientSide: ClientSide,
-  listeners: Listener[],
+  listeners: ClientListener[],
   ended: AbortSignal,
 ): Promise<void> {
   const { setup, caches, membership, servers, probing, dns } = edge;

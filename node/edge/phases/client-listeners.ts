@@ -5,6 +5,7 @@ import { listenFailure } from "#base/listen-failure.ts";
 import { connectionsFor } from "#base/open-files.ts";
 import type { Answer } from "../../front/connection.ts";
 import { connectionsMost, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
+import type { TlsAcceptor } from "../../tls/acceptor.ts";
 import type { EdgeSetup } from "../setup.ts";
 
 const requestGraceMs = 3000;
@@ -15,6 +16,12 @@ export interface ClientSide {
   readonly hits: Answer;
   /** Called for each new connection. */
   readonly accepted: () => void;
+  /** Null: no HTTPS. */
+  readonly tls: TlsAcceptor | null;
+}
+
+export interface ClientListener extends Listener {
+  readonly isSecure: boolean;
 }
 
 /**
@@ -24,17 +31,23 @@ export interface ClientSide {
  */
 export async function listenForClients(
   { config, process, lifecycle, clock }: EdgeSetup,
-  { edgeApp, hits, accepted }: ClientSide,
-  listeners: Listener[],
+  { edgeApp, hits, accepted, tls }: ClientSide,
+  listeners: ClientListener[],
 ): Promise<void> {
-  for (const endpoint of config.http) {
+  const endpoints = [
+    ...config.http.map((endpoint) => ({ endpoint, ofTls: {}, isSecure: false })),
+    ...(tls === null ? [] : (config.https?.addresses ?? [])).map((endpoint) => {
+      return { endpoint, ofTls: { tls: tls as TlsAcceptor }, isSecure: true };
+    }),
+  ];
+  for (const { endpoint, ofTls, isSecure } of endpoints) {
     const listener = await listenOn(endpoint, edgeApp, {
       reusePort: process.sharesPorts,
-      front: { answer: hits, clock },
-      connectionsMax: connectionsFor(config.http.length, connectionsMost),
+      front: { answer: hits, clock, ...ofTls },
+      connectionsMax: connectionsFor(endpoints.length, connectionsMost),
       accepted,
     });
-    listeners.push(listener);
+    listeners.push({ ...listener, isSecure });
     lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
   }
 }

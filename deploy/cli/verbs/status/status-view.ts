@@ -37,6 +37,7 @@ export function statusLines(origin: OriginState, witnesses: readonly Witness[], 
 
 /** The nodes that were asked: what only they themselves know. */
 function askedLines(witnesses: readonly Witness[]): string[] {
+  const hasTls = witnesses.some(({ answer }) => answer.outcome === "answered" && !isNothing(answer.status.tls));
   const rows = witnesses.map(({ name, site, at, answer }): Cell[] => {
     if (answer.outcome !== "answered") return [name, site, answer.kind];
     const { status } = answer;
@@ -52,27 +53,42 @@ function askedLines(witnesses: readonly Witness[]): string[] {
       // The beginning of the fleet secret's id: enough to verify that all nodes have the same secret.
       status.fleetSecret?.slice(0, 8),
       leaseCell(status),
+      ...(hasTls ? [httpsCell(status)] : []),
       at,
     ];
   });
-  const heads = ["ASKED", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "LEASE", "ASKED AT"];
+  const tlsHeads = hasTls ? ["HTTPS"] : [];
+  const heads = ["ASKED", "SITE", "STATE", "FLEET", "FEED", "EVENT", "MEMORY", "DISK", "SECRET", "LEASE", ...tlsHeads];
   const whys = witnesses.flatMap(({ name, answer }) =>
     (answer.outcome === "answered" ? whysOf(answer.status) : [answer.reason]).map(
       (why) => `  ${name}: ${asTyped(why)}`,
     ),
   );
-  return [...tableLines(heads, rows), ...whys];
+  return [...tableLines([...heads, "ASKED AT"], rows), ...whys];
+}
+
+/** Number of certificates, and the day on which the first of them expires: `3 to 2027-01-31`. */
+function httpsCell({ tls }: NodeStatus): Cell {
+  if (isNothing(tls)) return undefined;
+  return `${tls.certificates ?? "?"} to ${(tls.nextExpiry ?? "?").slice(0, 10)}`;
+}
+
+function isNothing<Value>(value: Value | null | undefined): value is null | undefined {
+  return value === null || value === undefined;
 }
 
 /** What the owner of a node that answers should know. */
 function whysOf(status: NodeStatus): string[] {
-  const { unready, isIsolated, feed, originToken, announce, decoders } = status;
+  const { unready, isIsolated, feed, originToken, announce, decoders, tls } = status;
+  const hostsWithout = tls?.hostsWithout ?? [];
   return [
     ...(unready === undefined || unready === null || unready.length === 0 ? [] : [unready.join("; ")]),
     ...(isIsolated === true ? ["it reaches no other node, so DNS on it answers with its own site"] : []),
     ...(isEmpty(feed?.warning) ? [] : [feed?.warning ?? ""]),
     ...(isEmpty(originToken?.warning) ? [] : [originToken?.warning ?? ""]),
     ...(isEmpty(announce?.reason) ? [] : [`lease: ${announce?.reason ?? ""}`]),
+    ...(tls?.problems ?? []),
+    ...(hostsWithout.length === 0 ? [] : [`no certificate for ${hostsWithout.join(", ")}`]),
     ...(decoders?.sandbox === "none" ? [`decoders run without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
   ];
 }

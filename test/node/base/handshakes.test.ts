@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createHandshakes } from "../../../node/peer/handshakes.ts";
+import { createHandshakes } from "../../../node/base/handshakes.ts";
 
 test("an address that has too many loses its oldest, and nobody else's", () => {
   const handshakes = createHandshakes<string>({ handshakes: 10, handshakesPerAddress: 2 });
