@@ -43,7 +43,7 @@ const tail = `## Suggested alerts
 | \`nearcast_cache_disk_limit_bytes < nearcast_cache_disk_bytes_max\` | the disk was full before the cache was |
 | \`nearcast_data_free_bytes < 1e9\` | the disk is nearly full |
 | \`nearcast_tls_certificate_expiry_seconds - time() < 7 * 86400\` | a certificate expires within a week |
-| \`nearcast_tls_certificate_problems > 0\` | a certificate file can't be used; \`status\` names it |
+| \`nearcast_tls_certificate_problems > 0\` | see \`status\` for the file |
 | \`nearcast_tls_hosts_without_certificate > 0\` | browsers refuse a host over HTTPS |
 `;
 

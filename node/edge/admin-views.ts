@@ -54,7 +54,7 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
   };
 }
 
-/** How many of each list are shown: a node may have thousands of certificates, and an answer over the origin is small. */
+/** How many of each list are shown: a node may have thousands of certificates, and an answer has a limit. */
 const listedMax = 20;
 
 function describeTls({ certificates, acceptor, hostsWithout }: TlsPart): Record<string, unknown> {

@@ -13,7 +13,7 @@ import { exchangeSecure, openSecure, served, startSecured } from "./secured.ts";
 const names = async (...all: string[]) => served(await certificateFor(all));
 const close = "Connection: close";
 
-test("hits, misses and pipelined requests are answered over TLS 1.2 and 1.3, and the client's address is known", async (t) => {
+test("hits, misses and pipelined requests are answered over TLS 1.2 and 1.3, with the client's address", async (t) => {
   const { listener, seen, acceptor } = await startSecured(t, [await names("a.example")]);
   for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
     seen.length = 0;
@@ -203,7 +203,7 @@ test("silent and slow clients have a deadline", async (t) => {
   assert.equal(acceptor.counts().failed.timeout, 3);
 });
 
-test("too many handshakes at once: the oldest of the network with the most is closed, and new ones get through", async (t) => {
+test("of too many handshakes, the oldest of the largest network is closed, and new ones get through", async (t) => {
   const limits = { handshakes: 8, handshakesOfNetwork: 4 };
   const { listener, acceptor } = await startSecured(t, [await names("a.example")], { limits });
   const silent: Socket[] = [];

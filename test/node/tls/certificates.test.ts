@@ -154,7 +154,7 @@ test("a renewed pair is taken when it is complete, matches, and no longer change
   assert.equal(opened.changes(), 1);
 });
 
-test("certificates come and go with their files, but the last one stays, and so do all if the directory is away", async (t) => {
+test("certificates come and go with their files; the last stays, and all do while the directory is away", async (t) => {
   const parent = await temporaryDirectory(t);
   const directory = join(parent, "tls");
   await writePair(join(directory, "a"), await certificateFor(["a.example"]));
