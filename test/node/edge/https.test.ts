@@ -123,10 +123,10 @@ test("a renewal under load fails no request, and ends no connection", async (t) 
     kept.write("GET /.nearcast/health HTTP/1.1\r\nHost: img.cdn.test\r\n\r\n");
   };
   ask();
-  let isOver = false;
+  const load = { isOver: false };
   let requests = 0;
   const clients = Array.from({ length: 4 }, async () => {
-    while (!isOver) {
+    while (!load.isOver) {
       assert.equal(await statusOf(edge, "img.cdn.test", "/.nearcast/health"), 200);
       requests += 1;
     }
@@ -138,7 +138,7 @@ test("a renewal under load fails no request, and ends no connection", async (t) 
       () => false,
     );
   while (!(await isRenewed())) await new Promise((resolve) => setTimeout(resolve, 100));
-  isOver = true;
+  load.isOver = true;
   await Promise.all(clients);
   assert.ok(requests > 20, `${requests} requests`);
   ask();

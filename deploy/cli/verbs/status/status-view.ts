@@ -37,7 +37,7 @@ export function statusLines(origin: OriginState, witnesses: readonly Witness[], 
 
 /** The nodes that were asked: what only they themselves know. */
 function askedLines(witnesses: readonly Witness[]): string[] {
-  const hasTls = witnesses.some(({ answer }) => answer.outcome === "answered" && !isNothing(answer.status.tls));
+  const hasTls = witnesses.some(({ answer }) => answer.outcome === "answered" && (answer.status.tls ?? null) !== null);
   const rows = witnesses.map(({ name, site, at, answer }): Cell[] => {
     if (answer.outcome !== "answered") return [name, site, answer.kind];
     const { status } = answer;
@@ -69,12 +69,8 @@ function askedLines(witnesses: readonly Witness[]): string[] {
 
 /** Number of certificates, and the day on which the first of them expires: `3 to 2027-01-31`. */
 function httpsCell({ tls }: NodeStatus): Cell {
-  if (isNothing(tls)) return undefined;
+  if (tls === null || tls === undefined) return undefined;
   return `${tls.certificates ?? "?"} to ${(tls.nextExpiry ?? "?").slice(0, 10)}`;
-}
-
-function isNothing<Value>(value: Value | null | undefined): value is null | undefined {
-  return value === null || value === undefined;
 }
 
 /** What the owner of a node that answers should know. */
