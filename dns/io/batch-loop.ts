@@ -28,9 +28,10 @@ import {
   POLLNVAL,
   socketAddress,
   type ArenaView,
-  type SocketCalls,
-} from "./socket-calls.ts";
-import { portAt, readSocketAddress } from "./udp-sockets.ts";
+  type DatagramCalls,
+} from "#base/system-calls.ts";
+import { portAt } from "#base/socket-address.ts";
+import { readSocketAddress } from "./udp-sockets.ts";
 
 /** Maximum number of queries per call. */
 const batchMax = 64;
@@ -83,7 +84,7 @@ export interface BatchSocket {
 }
 
 export interface BatchLoopDeps {
-  readonly calls: SocketCalls;
+  readonly calls: DatagramCalls;
   /** At least batchArenaBytes, zeroed, for this loop alone. */
   readonly arena: ArenaView;
   readonly sockets: readonly BatchSocket[];

@@ -19,7 +19,7 @@ import type { Identity } from "../answer/state.ts";
 import { createResponder } from "../responder.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { createBatchLoop, type BatchSocket } from "./batch-loop.ts";
-import { openSocketCalls, type Arena } from "./socket-calls.ts";
+import { openDatagramCalls, type Arena } from "#base/system-calls.ts";
 
 export interface BatchThreadStart {
   /** Mapped by the main thread for this one. */
@@ -53,7 +53,7 @@ assert(parentPort !== null, "this file is the start of a thread");
 const toMain = parentPort;
 const start = workerData as BatchThreadStart;
 const { guard, orders, bell } = start;
-const calls = openSocketCalls();
+const calls = openDatagramCalls();
 assert(typeof calls !== "string", "the main thread has looked");
 
 const tell = (message: FromBatchThread): void => {

@@ -14,7 +14,7 @@ import { newCounters, type Counters } from "../counters.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { socketsMax } from "./batch-loop.ts";
 import { bindThread, closeAll, sendAll, startThread, type Batch, type BatchDeps } from "./running-threads.ts";
-import { openSocketCalls } from "./socket-calls.ts";
+import { openDatagramCalls } from "#base/system-calls.ts";
 import type { ListenAddress } from "./transport.ts";
 import { controlSizeBytes } from "./udp-sockets.ts";
 
@@ -49,7 +49,7 @@ export async function openBatch(
       `dns.addresses must not have more than ${socketsMax} entries (got ${addresses.length})`,
     );
   }
-  const calls = openSocketCalls();
+  const calls = openDatagramCalls();
   if (typeof calls === "string")
     throw new NearcastError("CANNOT_LISTEN", `batched system calls are not available: ${calls}`);
   const counters = Array.from({ length: threads }, newCounters);

@@ -8,7 +8,7 @@ import type { Snapshot } from "../snapshot.ts";
 import { openBatch, type BatchTransport } from "./batch.ts";
 import { openDatagram } from "./datagram.ts";
 import type { BatchDeps } from "./running-threads.ts";
-import { openSocketCalls } from "./socket-calls.ts";
+import { openDatagramCalls } from "#base/system-calls.ts";
 import { openStream, type StreamTransport } from "./stream.ts";
 import { defaultStreamLimits, type StreamLimits } from "./stream-connections.ts";
 import type { ListenAddress, Transport, TransportDeps } from "./transport.ts";
@@ -75,7 +75,7 @@ async function openAll(listeners: Listeners, deps: ListenersDeps): Promise<void>
   }
   const addresses = streams.map((stream) => stream.address);
   if (deps.threads > 0 && addresses.length > 0) {
-    const calls = openSocketCalls();
+    const calls = openDatagramCalls();
     if (typeof calls !== "string") {
       listeners.batch = await openThreads(addresses, deps);
       return;

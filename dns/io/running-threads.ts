@@ -11,7 +11,7 @@ import { newCounters, type Counters } from "../counters.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { batchArenaBytes } from "./batch-loop.ts";
 import type { BatchOrder, BatchThreadStart, FromBatchThread } from "./batch-thread.ts";
-import type { Arena, ArenaView, SocketCalls } from "./socket-calls.ts";
+import type { Arena, ArenaView, DatagramCalls } from "#base/system-calls.ts";
 import type { ListenAddress } from "./transport.ts";
 import { openUdpSocket, type PortSharing, type UdpSocket } from "./udp-sockets.ts";
 
@@ -56,7 +56,7 @@ export interface Batch {
   readonly deps: BatchDeps;
   readonly clock: Clock;
   readonly log: Log;
-  readonly calls: SocketCalls;
+  readonly calls: DatagramCalls;
   /** Memory for the calls that open sockets. */
   readonly control: ArenaView;
   /** One per thread, as are the next two. */

@@ -11,9 +11,9 @@
  * share their ports all join. Then any process of the same user may join, and no other.
  */
 import { isIPv6 } from "node:net";
-import { networkInterfaces } from "node:os";
-import { readIp, emptyAddress, type Family, type IpAddress } from "../wire/address.ts";
-import { errnoName, socketAddress, type ArenaView, type SocketCalls, type SocketOption } from "./socket-calls.ts";
+import { portAt, writeSocketAddress } from "#base/socket-address.ts";
+import { errnoName, socketAddress, type ArenaView, type DatagramCalls, type SocketOption } from "#base/system-calls.ts";
+import type { Family, IpAddress } from "../wire/address.ts";
 import { receiveBufferBytes, type ListenAddress } from "./transport.ts";
 
 export interface UdpSocket {
@@ -46,7 +46,7 @@ const valueAt = 64;
  * @throws Error with the failed call and a `code`, such as `bind EADDRINUSE` and `EADDRINUSE`
  */
 export function openUdpSocket(
-  calls: SocketCalls,
+  calls: DatagramCalls,
   control: ArenaView,
   listen: ListenAddress,
   sharing: PortSharing,
@@ -86,42 +86,6 @@ export function openUdpSocket(
     calls.close(descriptor);
     throw error;
   }
-}
-
-/** Writes `listen` at the start of `bytes`; returns its length. */
-function writeSocketAddress(bytes: Uint8Array, { host, port }: ListenAddress): number {
-  const address = emptyAddress();
-  bytes.fill(0, 0, socketAddress.roomBytes);
-  bytes[socketAddress.port] = port >>> 8;
-  bytes[socketAddress.port + 1] = port & 0xff;
-  if (!isIPv6(host)) {
-    if (!readIp(host, address)) throw new Error(`${host} is no IP address`);
-    bytes[socketAddress.family] = 2;
-    bytes.set(address.bytes.subarray(0, 4), socketAddress.address4);
-    return socketAddress.length4;
-  }
-  const [bare = "", zone] = host.split("%");
-  readIp(bare, address);
-  if (address.family === 4) throw new Error(`${host}: write the IPv4 address itself`);
-  bytes[socketAddress.family] = 10;
-  bytes.set(address.bytes, socketAddress.address6);
-  new DataView(bytes.buffer, bytes.byteOffset).setUint32(socketAddress.scope6, scopeOf(zone), true);
-  return socketAddress.length6;
-}
-
-/** Index of the interface of a link-local address; 0 for all other addresses. */
-function scopeOf(zone: string | undefined): number {
-  if (zone === undefined) return 0;
-  if (/^\d{1,9}$/.test(zone)) return Number(zone);
-  const found = networkInterfaces()[zone]?.find((one) => one.family === "IPv6");
-  if (found?.family !== "IPv6" || found.scopeid === 0)
-    throw new Error(`no interface ${zone} with a link-local address`);
-  return found.scopeid;
-}
-
-/** The port of the socket address at `at`. */
-export function portAt(bytes: Uint8Array, at: number): number {
-  return ((bytes[at + socketAddress.port] ?? 0) << 8) | (bytes[at + socketAddress.port + 1] ?? 0);
 }
 
 /**

@@ -3,7 +3,7 @@
  * through the thread pool of libuv costs more than the copy. Bytes that are not in the page cache make the call fail
  * at once (EAGAIN), and the caller reads them the slow way.
  *
- * The kernel writes to an arena from mmap, not to a Buffer, for the reasons in dns/io/socket-calls.ts. Whoever keeps
+ * The kernel writes to an arena from mmap, not to a Buffer, for the reasons in base/system-calls.ts. Whoever keeps
  * the bytes copies them from there.
  */
 import { endianness } from "node:os";

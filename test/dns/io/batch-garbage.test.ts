@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { DnsStats } from "../../../dns/counters.ts";
-import { isBatchAvailable } from "../../../dns/io/socket-calls.ts";
+import { isBatchAvailable } from "#base/system-calls.ts";
 import type { ListenAddress } from "../../../dns/io/transport.ts";
 import { rounds } from "../../support/long.ts";
 import { needs } from "../../support/needs.ts";

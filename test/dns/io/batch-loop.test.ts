@@ -1,6 +1,7 @@
 /** The batch loop on a real socket, with a kernel that refuses now and then. */
 import { systemClock } from "#base/clock.ts";
 import { seededRandom } from "#base/random.ts";
+import { portAt } from "#base/socket-address.ts";
 import assert from "node:assert/strict";
 import type { Socket } from "node:dgram";
 import { test, type TestContext } from "node:test";
@@ -8,9 +9,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { newCounters, readStats, type DnsStats } from "../../../dns/counters.ts";
 import { createCookies } from "../../../dns/guard/cookie.ts";
 import { batchArenaBytes, createBatchLoop, type BatchTurn } from "../../../dns/io/batch-loop.ts";
-import { isBatchAvailable, openSocketCalls, type SocketCalls } from "../../../dns/io/socket-calls.ts";
+import { isBatchAvailable, openDatagramCalls, type DatagramCalls } from "#base/system-calls.ts";
 import type { ListenAddress } from "../../../dns/io/transport.ts";
-import { controlSizeBytes, openUdpSocket, portAt, readSocketAddress } from "../../../dns/io/udp-sockets.ts";
+import { controlSizeBytes, openUdpSocket, readSocketAddress } from "../../../dns/io/udp-sockets.ts";
 import { createResponder } from "../../../dns/responder.ts";
 import { emptyAddress, ipToText, type Family } from "../../../dns/wire/address.ts";
 import { needs } from "../../support/needs.ts";
@@ -29,8 +30,8 @@ interface Looping {
 }
 
 /** A loop in this thread whose calls `change` has put its hand on. */
-function looping(t: TestContext, change: (calls: SocketCalls) => Partial<SocketCalls>): Looping {
-  const calls = openSocketCalls();
+function looping(t: TestContext, change: (calls: DatagramCalls) => Partial<DatagramCalls>): Looping {
+  const calls = openDatagramCalls();
   assert.ok(typeof calls !== "string", "no batches here");
   const control = calls.mapArena(controlSizeBytes);
   const arena = calls.mapArena(batchArenaBytes);
@@ -108,7 +109,7 @@ const ENOMEM = 12;
 
 /** The n-th call of `send` fails with this errno, or takes only `most` messages. */
 function failingSend(script: (call: number) => { errno?: number; most?: number }) {
-  return (calls: SocketCalls): Partial<SocketCalls> => {
+  return (calls: DatagramCalls): Partial<DatagramCalls> => {
     let call = 0;
     let errno = 0;
     return {

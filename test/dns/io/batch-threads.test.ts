@@ -1,5 +1,5 @@
 /** The suite once more, with several threads on each address. */
-import { isBatchAvailable } from "../../../dns/io/socket-calls.ts";
+import { isBatchAvailable } from "#base/system-calls.ts";
 import { serveBatch } from "./batch-served.ts";
 import { udpSuite } from "./udp-suite.ts";
 

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { newCounters } from "../../../dns/counters.ts";
 import { batchArenaBytes, createBatchLoop } from "../../../dns/io/batch-loop.ts";
-import { messageHeader, messageVector, openSocketCalls, socketAddress } from "../../../dns/io/socket-calls.ts";
+import { messageHeader, messageVector, openDatagramCalls, socketAddress } from "#base/system-calls.ts";
 import type { ListenAddress } from "../../../dns/io/transport.ts";
 import { controlSizeBytes, openUdpSocket } from "../../../dns/io/udp-sockets.ts";
 import { parseIp } from "../../../dns/wire/address.ts";
@@ -24,7 +24,7 @@ const emptyTurnsMax = 50;
 
 /** @param to an IPv4 address */
 export function playPingPong(to: ListenAddress, { total, window, queries, check }: PingPong): void {
-  const calls = openSocketCalls();
+  const calls = openDatagramCalls();
   assert.ok(typeof calls !== "string", "no batches here");
   const control = calls.viewArena(calls.mapArena(controlSizeBytes));
   const socket = openUdpSocket(calls, control, { host: "127.0.0.1", port: 0 }, "alone");

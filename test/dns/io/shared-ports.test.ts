@@ -7,7 +7,7 @@ import { silentLog } from "#base/log.ts";
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { readStats, type DnsStats } from "../../../dns/counters.ts";
-import { isBatchAvailable } from "../../../dns/io/socket-calls.ts";
+import { isBatchAvailable } from "#base/system-calls.ts";
 import type { ListenAddress } from "../../../dns/io/transport.ts";
 import type { Dns } from "../../../dns/start.ts";
 import { needs } from "../../support/needs.ts";
