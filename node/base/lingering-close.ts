@@ -8,7 +8,7 @@
  * What is dropped is not parsed: Node's HTTP parser would call back for each chunk of a body, and a client that sends
  * chunks of a byte would keep it busy.
  */
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 
 /**
  * The largest picture of a default fleet, and a little more: some clients read the response only when they have sent
@@ -16,15 +16,15 @@ import type { Socket } from "node:net";
  */
 const droppedBytesMax = 128 * 1024 * 1024;
 
-const lingering = new WeakSet<Socket>();
+const lingering = new WeakSet<Duplex>();
 
 /** Whether the connection is closing: what arrives on it now gets no response. */
-export function isLingering(socket: Socket): boolean {
+export function isLingering(socket: Duplex): boolean {
   return lingering.has(socket);
 }
 
 /** Ends the use of the connection for HTTP: its parser gets nothing more to read. */
-export function closeLingering(socket: Socket, timeoutMs: number, bytesMax = droppedBytesMax): void {
+export function closeLingering(socket: Duplex, timeoutMs: number, bytesMax = droppedBytesMax): void {
   if (lingering.has(socket) || socket.destroyed) return;
   lingering.add(socket);
   socket.end();
@@ -39,7 +39,7 @@ export function closeLingering(socket: Socket, timeoutMs: number, bytesMax = dro
   });
 }
 
-function dropRest(socket: Socket, bytesMax: number): void {
+function dropRest(socket: Duplex, bytesMax: number): void {
   let droppedBytes = 0;
   // It may be paused because nobody read a request's body; Node's server resumes it in the next tick.
   socket.resume();

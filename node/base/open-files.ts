@@ -25,7 +25,7 @@ export function connectionsFor(listeners: number, most: number, openFiles = open
 }
 
 /** Node raises it to the hard limit at its start. */
-function openFilesMax(): number {
+export function openFilesMax(): number {
   try {
     const soft = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
     if (soft === "unlimited") return plenty;

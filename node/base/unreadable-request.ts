@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { STATUS_CODES } from "node:http";
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { NearcastError, problemOf } from "./errors.ts";
 import { inertFields } from "./inert-fields.ts";
 import { closeLingering, isLingering } from "./lingering-close.ts";
@@ -15,7 +15,7 @@ const lingerMs = 2000;
 /** As passed by Node's `clientError`. */
 type ClientError = Error & { code?: string };
 
-export function answerUnreadable(error: ClientError, socket: Socket): void {
+export function answerUnreadable(error: ClientError, socket: Duplex): void {
   // The parser reports every further chunk, too. Closing now would reset the connection before the client reads the
   // response.
   if (isLingering(socket) && error.code !== "ECONNRESET") return;

@@ -11,8 +11,8 @@
  *            │  └───────────────▶ relayed, to the end of the connection                          │
  *            └───────────────────────────────────────────────────────────────────────────────────┘
  */
-import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
+import type { ClientConnection } from "./client-connection.ts";
 import type { CommonFields, LaneSink } from "./lane-sink.ts";
 import type { Relay } from "./relay.ts";
 import type { RequestHead } from "./request-head.ts";
@@ -23,7 +23,7 @@ export interface FrontRequest {
   readonly bytes: Buffer;
   /** Describes this request until the answer returns. */
   readonly head: RequestHead;
-  readonly socket: Socket;
+  readonly socket: ClientConnection;
   readonly sink: LaneSink;
 }
 
@@ -39,7 +39,7 @@ export interface FrontParts {
   /** Hands a connection to Node's server. */
   readonly serve: (relay: Relay) => void;
   /** Answers a request whose head did not arrive in full in time, and closes the connection. */
-  readonly tooLate: (socket: Socket) => void;
+  readonly tooLate: (socket: ClientConnection) => void;
   readonly waits: { readonly headers: number; readonly idle: number };
   /** Past this, idle connections make room for new ones (crowd.ts). */
   readonly connectionsMax: number;
@@ -50,7 +50,7 @@ export interface FrontParts {
 export type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
 
 export interface Connection extends Holder {
-  readonly socket: Socket;
+  readonly socket: ClientConnection;
   readonly sink: LaneSink;
   phase: Phase;
   /** Bytes that are not answered yet: the beginning of a request, or requests that wait. */

@@ -21,19 +21,7 @@ export function hasRoom(state: State): boolean {
 
 /** Those that have been idle for longest, of the networks that have more than the level. */
 function closeIdle({ connections }: State, wanted: number): void {
-  const idleOf = new Map<string, number>();
-  for (const connection of connections) {
-    if (!isIdle(connection)) continue;
-    const network = connection.network();
-    idleOf.set(network, (idleOf.get(network) ?? 0) + 1);
-  }
-  const level = levelFor([...idleOf.values()], wanted);
-  for (const connection of connections) {
-    if (!isIdle(connection)) continue;
-    const network = connection.network();
-    const left = idleOf.get(network) ?? 0;
-    if (left <= level) continue;
-    idleOf.set(network, left - 1);
+  for (const connection of crowdOf(connections, isIdle, wanted)) {
     connections.delete(connection);
     connection.socket.destroy();
   }
@@ -41,6 +29,27 @@ function closeIdle({ connections }: State, wanted: number): void {
 
 function isIdle({ phase, rest }: Connection): boolean {
   return phase === "reading" && rest === null;
+}
+
+/**
+ * The idle ones to be closed so that there is room for `wanted` others; fewer if there are no more.
+ * @param all in the order in which they came
+ */
+export function crowdOf<One extends { readonly network: () => string }>(
+  all: Iterable<One>,
+  isIdleOne: (one: One) => boolean,
+  wanted: number,
+): One[] {
+  const idle = [...all].filter(isIdleOne);
+  const idleOf = new Map<string, number>();
+  for (const one of idle) idleOf.set(one.network(), (idleOf.get(one.network()) ?? 0) + 1);
+  const level = levelFor([...idleOf.values()], wanted);
+  return idle.filter((one) => {
+    const left = idleOf.get(one.network()) ?? 0;
+    if (left <= level) return false;
+    idleOf.set(one.network(), left - 1);
+    return true;
+  });
 }
 
 /**

@@ -5,9 +5,9 @@
  * A connection has one response in progress, and starts one request per turn of the event loop, however many requests
  * it sends at once. The bytes of the others wait; beyond a limit, the connection is not read.
  */
-import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
+import type { ClientConnection } from "./client-connection.ts";
 import type { Connection, FrontParts, Phase, State } from "./connection.ts";
 import { hasRoom } from "./crowd.ts";
 import { joinedBytesMax, openLaneSink } from "./lane-sink.ts";
@@ -18,7 +18,7 @@ import { newRequestHead } from "./request-head.ts";
 import { createUnfinished } from "./unfinished.ts";
 
 export interface Front {
-  readonly accept: (socket: Socket) => void;
+  readonly accept: (socket: ClientConnection) => void;
   /** A request of this relay has begun, with what Node's server had of it. */
   readonly begun: (relay: object) => void;
   /** Node's server has sent all responses of this relay. */
@@ -90,7 +90,7 @@ function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) =
   return phase !== "reading";
 }
 
-function accept(state: State, socket: Socket): void {
+function accept(state: State, socket: ClientConnection): void {
   if (!hasRoom(state)) {
     socket.destroy();
     return;
@@ -119,6 +119,9 @@ function accept(state: State, socket: Socket): void {
   });
   socket.on("end", () => {
     ended(state, connection);
+  });
+  socket.on("late", () => {
+    if (connection.phase === "reading") refuse(state, connection);
   });
   socket.on("error", () => undefined); // followed by "close"
   socket.on("close", () => {

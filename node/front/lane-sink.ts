@@ -3,7 +3,7 @@
  * available together, they leave in one write.
  */
 import { STATUS_CODES } from "node:http";
-import type { Socket } from "node:net";
+import type { ClientConnection } from "./client-connection.ts";
 import type { Sink } from "../deliver/sink.ts";
 import { isEncrypted } from "./relay.ts";
 
@@ -32,7 +32,7 @@ export interface LaneSink extends Sink {
   readonly begin: () => void;
 }
 
-export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
+export function openLaneSink(socket: ClientConnection, common: CommonFields): LaneSink {
   const isSecure = isEncrypted(socket);
   let head: string | null = null;
   let unwritten = 0;
@@ -147,7 +147,7 @@ export function openLaneSink(socket: Socket, common: CommonFields): LaneSink {
   };
 }
 
-function drainOf(socket: Socket): Promise<void> {
+function drainOf(socket: ClientConnection): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       socket.off("drain", done).off("close", done);

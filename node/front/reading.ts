@@ -103,8 +103,12 @@ export function answered(state: State, connection: Connection): void {
     return;
   }
   connection.phase = "reading";
-  if (connection.isEnded || state.isDraining) socket.destroySoon();
-  else if (socket.isPaused()) socket.resume();
+  if (connection.isEnded || state.isDraining) {
+    socket.destroySoon();
+    return;
+  }
+  if (socket.isPaused()) socket.resume();
+  socket.offerBack?.();
 }
 
 function next(state: State, connection: Connection): void {

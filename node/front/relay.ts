@@ -2,8 +2,8 @@
  * Connects a client to Node's HTTP server for everything that the front does not answer. To the server, a relay is a
  * connection; what the server sends to it goes out on the client's connection.
  */
-import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import type { ClientConnection } from "./client-connection.ts";
 
 /** What Node's server and the application use of a connection, besides the stream itself. */
 export interface Relay extends Duplex {
@@ -24,7 +24,7 @@ export function isEncrypted(connection: object): boolean {
  * @param events.wanted called when the server can take more of what the client sends
  * @param events.destroyed called when the server is done with the connection, to close it
  */
-export function openRelay(socket: Socket, events: { wanted: () => void; destroyed: () => void }): Relay {
+export function openRelay(socket: ClientConnection, events: { wanted: () => void; destroyed: () => void }): Relay {
   const relay = new Duplex({
     allowHalfOpen: true,
     decodeStrings: false,

@@ -5,10 +5,10 @@
  * 20,000 connections with 96 KB each would be 2 GB.
  */
 
-/** For all connections of a front: four thousand heads of the largest usual size. */
-const bytesMax = 32 * 1024 * 1024;
+/** For all connections of a front, or of all lanes: four thousand heads of the largest usual size. */
+export const unfinishedBytesMax = 32 * 1024 * 1024;
 /** How much is freed then, so that not every further piece leads to a search of the connections. */
-const freedBytes = bytesMax / 4;
+const freedShare = 1 / 4;
 
 /** One connection's part. */
 export interface Holder {
@@ -17,12 +17,13 @@ export interface Holder {
 }
 
 export interface Unfinished {
+  readonly bytesMax: number;
   totalBytes: number;
   readonly byNetwork: Map<string, number>;
 }
 
-export function createUnfinished(): Unfinished {
-  return { totalBytes: 0, byNetwork: new Map() };
+export function createUnfinished(bytesMax = unfinishedBytesMax): Unfinished {
+  return { bytesMax, totalBytes: 0, byNetwork: new Map() };
 }
 
 /**
@@ -39,14 +40,14 @@ export function hold(unfinished: Unfinished, holder: Holder, bytes: number): Rea
   else byNetwork.set(network, held);
   holder.heldBytes = bytes;
   unfinished.totalBytes += more;
-  return unfinished.totalBytes > bytesMax ? greediest(unfinished) : undefined;
+  return unfinished.totalBytes > unfinished.bytesMax ? greediest(unfinished) : undefined;
 }
 
-function greediest({ byNetwork }: Unfinished): ReadonlySet<string> {
+function greediest({ byNetwork, bytesMax }: Unfinished): ReadonlySet<string> {
   const networks = new Set<string>();
   let bytes = 0;
   for (const [network, held] of [...byNetwork].toSorted(([, a], [, b]) => b - a)) {
-    if (bytes >= freedBytes) break;
+    if (bytes >= bytesMax * freedShare) break;
     networks.add(network);
     bytes += held;
   }

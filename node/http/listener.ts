@@ -7,7 +7,8 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { Answer } from "../front/connection.ts";
 import { type Front, openFront } from "../front/front.ts";
-import { openPipeline } from "./pipeline.ts";
+import type { LaneListener, Lanes } from "../front/lane/lanes.ts";
+import { openPipeline, type Pipeline } from "./pipeline.ts";
 import type { Clock } from "#base/clock.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
 import { answerHalfClosed } from "#base/half-closed.ts";
@@ -58,6 +59,8 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
   connectionsMax?: number;
   /** Answers what it can before Node's server sees it. */
   front?: FrontOptions;
+  /** These accept the connections, and lend them to the front, which must be there. */
+  lanes?: Lanes | undefined;
 }
 
 export interface FrontOptions {
@@ -74,7 +77,7 @@ export async function listen(
   application: RequestListener,
   options: ListenOptions = {},
 ): Promise<Listener> {
-  const { reusePort = false, accepted, front: fronted, connectionsMax = connectionsMost, ...limits } = options;
+  const { reusePort = false, accepted, front: fronted, lanes, connectionsMax = connectionsMost, ...limits } = options;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
   let isClosing = false;
@@ -128,14 +131,24 @@ export async function listen(
   server.on("clientError", (error, socket) => {
     pipeline.broken(socket as Socket, error);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host, port, reusePort, backlog: 4096, ipv6Only: host.includes(":") }, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-  const bound = server.address() as AddressInfo;
+  if (front !== undefined && lanes !== undefined) {
+    const { accept } = front;
+    const lane = lanes.listen(
+      { host, port },
+      {
+        waitsMs: { headers: waits.headers, idle: keepAliveMs },
+        connectionsMax,
+        keepAliveSeconds: tcpKeepAliveMs / 1000,
+        lent(connection) {
+          accepted?.();
+          accept(connection);
+        },
+      },
+    );
+    server.emit("listening"); // starts its timer
+    return { address: host, port: lane.port, close: (graceMs) => closeLane(server, front, lane, graceMs, pipeline) };
+  }
+  const bound = await bind(server, { host, port, reusePort });
   return {
     address: bound.address,
     port: bound.port,
@@ -158,6 +171,40 @@ export async function listen(
         for (const connection of connections) if (!pipeline.isAnswering(connection)) connection.destroySoon();
       }),
   };
+}
+
+async function bind(
+  server: Server,
+  { host, port, reusePort }: { host: string; port: number; reusePort: boolean },
+): Promise<AddressInfo> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port, reusePort, backlog: 4096, ipv6Only: host.includes(":") }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  return server.address() as AddressInfo;
+}
+
+/** As for a server's own socket: idle connections close at once, and the others with their responses, or by force. */
+async function closeLane(
+  server: Server,
+  front: Front,
+  lane: LaneListener,
+  graceMs: number,
+  { isAnswering }: Pick<Pipeline, "isAnswering">,
+): Promise<void> {
+  const force = setTimeout(() => {
+    server.closeAllConnections();
+    front.closeAll();
+    lane.cut();
+  }, graceMs);
+  const drained = lane.drain();
+  front.drain(isAnswering);
+  await drained;
+  clearTimeout(force);
+  server.close();
 }
 
 /** Sends new connections to the front, which gives relays to the server. */

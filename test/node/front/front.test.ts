@@ -1,14 +1,13 @@
 /** Requests of one connection that the front and Node's server answer, in turn and at once. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { type Answer as Response, fieldOf, openLine, readAnswers } from "../http/raw.ts";
-import { get, sendHit, startFronted, turns } from "./fronted.ts";
+import { get, sendHit, test, turns } from "./fronted.ts";
 
 /** Who answered with which body. */
 const told = (answers: readonly Response[]): string[] =>
   answers.map((answer) => `${fieldOf(answer, "x-by") ?? answer.status} ${answer.body.toString()}`);
 
-test("hits and misses that arrive in one packet are answered in order", async (t) => {
+test("hits and misses that arrive in one packet are answered in order", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   const targets = ["/hit/1", "/a", "/hit/2", "/hit/3", "/b", "/c", "/hit/4"];
@@ -24,7 +23,7 @@ test("hits and misses that arrive in one packet are answered in order", async (t
   await fronted.nothingLeft();
 });
 
-test("every response has the common fields of Node's server, whoever answers", async (t) => {
+test("every response has the common fields of Node's server, whoever answers", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/hit/1") + get("/a", "Connection: close"));
@@ -35,7 +34,7 @@ test("every response has the common fields of Node's server, whoever answers", a
   assert.equal(fieldOf(hit, "date"), new Date(fronted.clock.wallMs()).toUTCString());
 });
 
-test("however the bytes are split, the responses are the same", async (t) => {
+test("however the bytes are split, the responses are the same", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const bytes = `${get("/hit/1", "Accept: */*")}${get("/a")}${get("/hit/2")}${get("/b", "Connection: close")}`;
   const expected = ["front /hit/1", "server /a", "front /hit/2", "server /b"];
@@ -54,7 +53,7 @@ test("however the bytes are split, the responses are the same", async (t) => {
   await fronted.nothingLeft();
 });
 
-test("a head that arrives in many pieces is left to Node's parser, and so is everything after it", async (t) => {
+test("a head that arrives in many pieces is left to Node's parser, and so is everything after it", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.socket.setNoDelay(true);
@@ -67,7 +66,7 @@ test("a head that arrives in many pieces is left to Node's parser, and so is eve
   await fronted.nothingLeft();
 });
 
-test("all misses of a connection go through one relay, and the front answers the hits in between", async (t) => {
+test("all misses of a connection go through one relay, and the front answers the hits in between", async (t, startFronted) => {
   const relays = new Set<object>();
   const listeners: number[] = [];
   const fronted = await startFronted(t, {
@@ -91,7 +90,7 @@ test("all misses of a connection go through one relay, and the front answers the
   await fronted.nothingLeft();
 });
 
-test("while a response is in progress, further requests wait; then they are answered in order", async (t) => {
+test("while a response is in progress, further requests wait; then they are answered in order", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/held/1"));
@@ -118,7 +117,7 @@ test("while a response is in progress, further requests wait; then they are answ
   await fronted.nothingLeft();
 });
 
-test("Node's server answers a request that the front declines after a while", async (t) => {
+test("Node's server answers a request that the front declines after a while", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/later/1") + get("/hit/1"));
@@ -127,7 +126,7 @@ test("Node's server answers a request that the front declines after a while", as
   assert.deepEqual(fronted.seen, ["server /later/1", "front /hit/1"]);
 });
 
-test("bytes that are not a request get a 400 after the responses to earlier requests, and the end", async (t) => {
+test("bytes that are not a request get a 400 after the responses to earlier requests, and the end", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const statuses = async (bytes: string): Promise<number[]> => {
     const line = await openLine(fronted.listener);
@@ -157,7 +156,7 @@ test("bytes that are not a request get a 400 after the responses to earlier requ
   await fronted.nothingLeft();
 });
 
-test("a connection that sends many requests at once is answered to the last one", async (t) => {
+test("a connection that sends many requests at once is answered to the last one", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const targets = Array.from({ length: 1500 }, (_none, index) => (index % 3 === 0 ? `/m/${index}` : `/hit/${index}`));
   const line = await openLine(fronted.listener);
@@ -172,7 +171,7 @@ test("a connection that sends many requests at once is answered to the last one"
 /** 64 KB and one read of a socket wait in the front, and as much again in the socket that is not read. */
 const waitingBytesMax = 4 * 64 * 1024;
 
-test("waiting requests have a limited place; the rest stays with the client until there is room", async (t) => {
+test("waiting requests have a limited place; the rest stays with the client until there is room", async (t, startFronted) => {
   for (const target of ["/hit", "/miss"]) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -191,7 +190,7 @@ test("waiting requests have a limited place; the rest stays with the client unti
   }
 });
 
-test("a slow reader of a large hit gets all of it, and the responses to its further requests", async (t) => {
+test("a slow reader of a large hit gets all of it, and the responses to its further requests", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   const lengthBytes = 16 * 1024 * 1024;
@@ -209,7 +208,7 @@ test("a slow reader of a large hit gets all of it, and the responses to its furt
   );
 });
 
-test("an answer that fails closes its connection, and no other", async (t) => {
+test("an answer that fails closes its connection, and no other", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const [line, other] = [await openLine(fronted.listener), await openLine(fronted.listener)];
   line.send(get("/later/1") + get("/a"));

@@ -4,11 +4,13 @@
  */
 import assert from "node:assert/strict";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
-import type { TestContext } from "node:test";
+import { test as testOnce, type TestContext } from "node:test";
+import type { ClientConnection } from "../../../node/front/client-connection.ts";
 import type { Answer, FrontRequest } from "../../../node/front/connection.ts";
+import type { Lanes } from "../../../node/front/lane/lanes.ts";
 import { type Listener, listen } from "../../../node/http/listener.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
+import { sharedLanes } from "../../support/shared-lanes.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 
 export interface Held {
@@ -47,17 +49,43 @@ export function sendHit({ head, sink }: FrontRequest, body: Buffer): "sent" | Pr
   return sink.pendingBytes() === 0 ? "sent" : sink.closed().then(() => "sent");
 }
 
-export async function startFronted(
-  t: TestContext,
-  options: { check?: number; application?: RequestListener; connectionsMax?: number } = {},
-): Promise<Fronted> {
+export interface FrontedOptions {
+  check?: number;
+  application?: RequestListener;
+  connectionsMax?: number;
+  /** These accept the connections, instead of the main thread. */
+  lanes?: Lanes;
+}
+
+export type StartFronted = (t: TestContext, options?: FrontedOptions) => Promise<Fronted>;
+
+/**
+ * Twice node:test's test(): the main thread accepts the connections, or a lane does.
+ * @param notInLane why the test is about the main thread alone
+ */
+export function test(
+  name: string,
+  run: (t: TestContext, start: StartFronted) => Promise<void>,
+  { notInLane }: { notInLane?: string } = {},
+): void {
+  testOnce(name, async (t) => {
+    await run(t, startFronted);
+  });
+  if (notInLane !== undefined) return;
+  testOnce(`${name}; in a lane`, async (t) => {
+    const lanes = await sharedLanes(t);
+    if (lanes !== undefined) await run(t, async (own, options) => await startFronted(own, { ...options, lanes }));
+  });
+}
+
+export async function startFronted(t: TestContext, options: FrontedOptions = {}): Promise<Fronted> {
   const clock = fakeClock();
   const seen: string[] = [];
   const heldOnes: Held[] = [];
   const laterOnes: Later[] = [];
-  const clients = new Set<Socket>();
+  const clients = new Set<ClientConnection>();
   const relays = new Set<object>();
-  const begunBytes = new WeakMap<Socket, number>();
+  const begunBytes = new WeakMap<ClientConnection, number>();
   let waitingMost = 0;
 
   const answer: Answer = (request) => {
@@ -101,6 +129,7 @@ export async function startFronted(
   const listener = await listen("127.0.0.1", 0, echo, {
     front: { answer, clock },
     ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
+    lanes: options.lanes,
     headers: 10_000,
     check: options.check ?? 5000,
   });
@@ -131,7 +160,7 @@ export function get(target: string, ...lines: string[]): string {
   return [`GET ${target} HTTP/1.1`, "Host: x", ...lines, "", ""].join("\r\n");
 }
 
-/** So that a write arrives by itself, as far as loopback connections allow. */
+/** So that a write arrives by itself, as far as loopback connections and another thread allow. */
 export async function turns(count = 3): Promise<void> {
-  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
 }

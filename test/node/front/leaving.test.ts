@@ -1,10 +1,9 @@
 /** Clients that leave, half-close, send nothing or do not read, and a listener that closes: in each phase. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { test } from "node:test";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { type Line, openLine, problemOf, readAnswers } from "../http/raw.ts";
-import { type Fronted, get, type Held, type Later, sendHit, startFronted, turns } from "./fronted.ts";
+import { type Fronted, get, type Held, type Later, sendHit, test, turns } from "./fronted.ts";
 
 const largeBytes = 16 * 1024 * 1024;
 
@@ -120,7 +119,7 @@ async function endLater(at: Held | Later | undefined): Promise<void> {
   at.resolve("sent");
 }
 
-test("a client that leaves at any moment leaves nothing behind", async (t) => {
+test("a client that leaves at any moment leaves nothing behind", async (t, startFronted) => {
   const unhandled: unknown[] = [];
   process.on("warning", (warning) => unhandled.push(warning));
   const fronted = await startFronted(t);
@@ -157,7 +156,7 @@ async function halfClosed(fronted: Fronted, bytes: string): Promise<string[]> {
   return readAnswers(await line.rest()).map(({ status, body }) => (status === 200 ? body.toString() : String(status)));
 }
 
-test("a client that half-closes with its requests gets all responses, then the end (RFC 9112 §9.6)", async (t) => {
+test("a client that half-closes with its requests gets all responses, then the end (RFC 9112 §9.6)", async (t, startFronted) => {
   const fronted = await startFronted(t);
   assert.deepEqual(await halfClosed(fronted, ""), []);
   assert.deepEqual(await halfClosed(fronted, get("/hit/1")), ["/hit/1"]);
@@ -176,7 +175,7 @@ test("a client that half-closes with its requests gets all responses, then the e
   await fronted.nothingLeft();
 });
 
-test("a client that half-closes while it waits gets its response, and those to its further requests", async (t) => {
+test("a client that half-closes while it waits gets its response, and those to its further requests", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const answer = async (at: Held | Later): Promise<void> => {
     if ("response" in at) {
@@ -212,7 +211,7 @@ test("a client that half-closes while it waits gets its response, and those to i
   await fronted.nothingLeft();
 });
 
-test("the server learns of a half-close before or after the request is relayed", async (t) => {
+test("the server learns of a half-close before or after the request is relayed", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const rows: [name: string, send: (line: Line) => unknown][] = [
     ["behind it", (line) => line.send(get("/held"))],
@@ -252,7 +251,7 @@ test("the server learns of a half-close before or after the request is relayed",
   await fronted.nothingLeft();
 });
 
-test("a head that does not arrive in time gets a 408, and what arrives later is not a request", async (t) => {
+test("a head that does not arrive in time gets a 408, and what arrives later is not a request", async (t, startFronted) => {
   const fronted = await startFronted(t);
   for (const before of ["", get("/hit"), get("/a")]) {
     for (const start of ["G", "GET / HTTP/1.1\r\n", get("/a").slice(0, -2)]) {
@@ -282,7 +281,7 @@ test("a head that does not arrive in time gets a 408, and what arrives later is 
   await fronted.nothingLeft();
 });
 
-test("silent connections are closed: new ones after the wait for a head, others after the idle time", async (t) => {
+test("silent connections are closed: new ones after the wait for a head, others after the idle time", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const quiet = await openLine(fronted.listener);
   const kept = await openLine(fronted.listener);
@@ -326,7 +325,7 @@ async function finish(at: Held | Later | undefined, line: Line): Promise<void> {
   else at.response.writeHead(200, { "Content-Length": "4" }).end("done");
 }
 
-test("close() lets responses in progress end, and closes idle connections at once", async (t) => {
+test("close() lets responses in progress end, and closes idle connections at once", async (t, startFronted) => {
   for (const { name, reach } of moments) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -344,7 +343,7 @@ test("close() lets responses in progress end, and closes idle connections at onc
   }
 });
 
-test("close() does not wait for the rest of a head after the response in progress", async (t) => {
+test("close() does not wait for the rest of a head after the response in progress", async (t, startFronted) => {
   for (const target of ["/held", "/later"]) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -357,7 +356,7 @@ test("close() does not wait for the rest of a head after the response in progres
   }
 });
 
-test("close() cuts off responses in progress after the grace time, at any moment", async (t) => {
+test("close() cuts off responses in progress after the grace time, at any moment", async (t, startFronted) => {
   for (const { name, reach } of moments) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -371,7 +370,7 @@ test("close() cuts off responses in progress after the grace time, at any moment
   }
 });
 
-test("a connection that sends nothing but empty lines has a deadline, behind a miss too", async (t) => {
+test("a connection that sends nothing but empty lines has a deadline, behind a miss too", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/later"));

@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { RequestListener } from "node:http";
-import { test, type TestContext } from "node:test";
+import { test as testOnce, type TestContext } from "node:test";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
 import { listenBehindFront } from "../http/both-forms.ts";
 import { openLine, readAnswers } from "../http/raw.ts";
-import { get, startFronted, turns } from "./fronted.ts";
+import { get, test, turns } from "./fronted.ts";
 
 /** Reports everything of a request that an application can see before its body. */
 const tellAll: RequestListener = (asked, response) => {
@@ -40,20 +40,23 @@ const passed: [name: string, bytes: string][] = [
   ["HTTP/1.0 that is kept", `GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n${close}`],
 ];
 
-test("Node's server gets what the front does not read unchanged, and so does the client its responses", async (t) => {
-  const listeners = await bothListeners(t);
-  for (const [name, bytes] of passed) {
-    const got = await Promise.all(
-      listeners.map(async (listener) => {
-        const line = await openLine(listener);
-        line.send(Buffer.from(bytes, "latin1"));
-        return (await line.rest()).replaceAll(/Date: .*\r\n|[0-9a-f]{16}(?=\r|")/g, "");
-      }),
-    );
-    assert.equal(got[1], got[0], name);
-    assert.notEqual(got[0], "", name);
-  }
-});
+testOnce(
+  "Node's server gets what the front does not read unchanged, and so does the client its responses",
+  async (t) => {
+    const listeners = await bothListeners(t);
+    for (const [name, bytes] of passed) {
+      const got = await Promise.all(
+        listeners.map(async (listener) => {
+          const line = await openLine(listener);
+          line.send(Buffer.from(bytes, "latin1"));
+          return (await line.rest()).replaceAll(/Date: .*\r\n|[0-9a-f]{16}(?=\r|")/g, "");
+        }),
+      );
+      assert.equal(got[1], got[0], name);
+      assert.notEqual(got[0], "", name);
+    }
+  },
+);
 
 const withBody: [name: string, bytes: string, responses: number][] = [
   ["a body", post("Content-Length: 11", "hello world") + close, 1],
@@ -67,7 +70,7 @@ const withBody: [name: string, bytes: string, responses: number][] = [
   ["GET with a body", `GET /g HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello${close}`, 1],
 ];
 
-test("a request with a body is the last of its connection, and its body is not read", async (t) => {
+testOnce("a request with a body is the last of its connection, and its body is not read", async (t) => {
   let chunks = 0;
   const fronted = await listenBehindFront("127.0.0.1", 0, (asked, response) => {
     asked.on("data", () => {
@@ -87,7 +90,7 @@ test("a request with a body is the last of its connection, and its body is not r
   }
 });
 
-test("an event stream arrives event by event, and the server learns that its client has left", async (t) => {
+test("an event stream arrives event by event, and the server learns that its client has left", async (t, startFronted) => {
   const fronted = await startFronted(t);
   for (const leave of ["end", "destroy", "resetAndDestroy"] as const) {
     const line = await openLine(fronted.listener);
@@ -110,7 +113,7 @@ test("an event stream arrives event by event, and the server learns that its cli
   }
 });
 
-test("a client that does not read makes the server wait, and then gets everything", async (t) => {
+test("a client that does not read makes the server wait, and then gets everything", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.socket.pause();
@@ -132,7 +135,7 @@ test("a client that does not read makes the server wait, and then gets everythin
   await fronted.nothingLeft();
 });
 
-test("a response that the application destroys is cut off, with or without requests after it", async (t) => {
+test("a response that the application destroys is cut off, with or without requests after it", async (t, startFronted) => {
   const fronted = await startFronted(t);
   for (const behind of ["", get("/hit")]) {
     const line = await openLine(fronted.listener);
@@ -147,7 +150,7 @@ test("a response that the application destroys is cut off, with or without reque
   assert.ok(!fronted.seen.some((one) => one.startsWith("front")));
 });
 
-test("a response that closes the connection is the last one, and arrives whatever waits after it", async (t) => {
+test("a response that closes the connection is the last one, and arrives whatever waits after it", async (t, startFronted) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/held") + get("/hit") + get("/a"));

@@ -1,0 +1,25 @@
+/**
+ * A client's connection as the front uses it. A net.Socket is one, and so is a connection whose socket belongs to a
+ * lane (lane/lent-connection.ts).
+ *
+ * Besides the events of a stream, and "timeout", a lent connection emits "late": the time for the request head that has
+ * begun is over.
+ */
+import type { Duplex } from "node:stream";
+
+export interface ClientConnection extends Duplex {
+  /** Undefined: the client has left already. */
+  readonly remoteAddress?: string | undefined;
+  readonly bytesRead: number;
+  /** Set by setTimeout(), in ms. */
+  readonly timeout?: number | undefined;
+  /** "timeout" is emitted when nothing was read or written for `timeMs`; 0: never. */
+  setTimeout: (timeMs: number) => unknown;
+  /** Closes the connection when everything is written. */
+  destroySoon: () => void;
+  /**
+   * Called when nothing is in progress and all bytes that were read are answered: whoever has lent the connection may
+   * have it back. Absent: nobody has.
+   */
+  readonly offerBack?: () => void;
+}

@@ -1,0 +1,253 @@
+/**
+ * The clients of a lane: accepts their connections, reads requests off them, and closes them when they are silent, or
+ * too many. What the lane does not answer itself is passed to the main thread (sessions.ts).
+ */
+import { textOfIp } from "#base/ip-octets.ts";
+import { clientNetworkOf } from "#base/client-network.ts";
+import { canonicalAddress } from "#base/ip-text.ts";
+import { portAt } from "#base/socket-address.ts";
+import { EPOLLIN, errnos, MSG_DONTWAIT, socketAddress } from "#base/system-calls.ts";
+import { crowdOf } from "../crowd.ts";
+import { readRequestHead } from "../request-head.ts";
+import { hold } from "../unfinished.ts";
+import { count } from "./counts.ts";
+import {
+  type Client,
+  copyOf,
+  type Lane,
+  layout,
+  type ListeningSocket,
+  nextStamp,
+  receiveBytes,
+  unwatch,
+  watch,
+  watchFor,
+} from "./lane.ts";
+import { abandon, closeClient, pass, takeBack, tell, watchBoth } from "./sessions.ts";
+
+/** Connections accepted per wake-up: the clients that are there already have their turn in between. */
+const acceptedMax = 64;
+/** How long a lane without free descriptors does not accept. */
+const acceptPauseMs = 100;
+/** This share of the connections makes room at a time, so that they are not all counted for each new one. */
+const freedShare = 1 / 16;
+/** A head in more pieces is passed on: here, all of it is read again for each. */
+const piecesMax = 16;
+/** A connection that has been idle for this long does not need its pair any more. */
+const quietMs = 1000;
+
+export function acceptAll(lane: Lane, listening: ListeningSocket): void {
+  const { calls, memory, words } = lane;
+  for (let accepted = 0; accepted < acceptedMax && !listening.isDraining; accepted += 1) {
+    words[layout.addressLength / 4] = socketAddress.roomBytes;
+    const { address } = memory;
+    const descriptor = calls.accept(listening.descriptor, address + layout.address, address + layout.addressLength);
+    if (descriptor >= 0) {
+      accept(lane, listening, descriptor);
+      continue;
+    }
+    const errno = calls.errno();
+    if (errno === errnos.EINTR || errno === errnos.ECONNABORTED) continue;
+    if (errno === errnos.EAGAIN) return;
+    // No descriptor is left, or the socket listens no more: nothing to do for a while.
+    listening.pausedUntilMs = lane.nowMs + acceptPauseMs;
+    watchFor(lane, listening, 0);
+    if (errno === errnos.EMFILE || errno === errnos.ENFILE) makeRoom(lane, listening);
+    return;
+  }
+}
+
+function accept(lane: Lane, listening: ListeningSocket, descriptor: number): void {
+  const { calls, owned, counts, clients } = lane;
+  if (descriptor >= owned.length || !hasRoom(lane, listening)) {
+    count(counts, "refused");
+    calls.close(descriptor);
+    return;
+  }
+  owned[descriptor] = 1;
+  const address = addressIn(lane);
+  let network: string | undefined;
+  const client: Client = {
+    descriptor,
+    stamp: nextStamp(lane),
+    watching: 0,
+    listening,
+    address,
+    port: portAt(lane.bytes, layout.address),
+    network: () => (network ??= clientNetworkOf(address)),
+    heldBytes: 0,
+    rest: null,
+    pieces: 0,
+    sinceMs: lane.nowMs,
+    hasAnswered: false,
+    isEnded: false,
+    pair: null,
+  };
+  clients.set(descriptor, client);
+  listening.openClients += 1;
+  count(counts, "accepted");
+  count(counts, "open");
+  watch(lane, client, EPOLLIN);
+}
+
+/** The address that the last accept() has written. */
+function addressIn({ bytes }: Lane): string {
+  const isV6 = bytes[layout.address + socketAddress.family] !== 2;
+  const at = layout.address + (isV6 ? socketAddress.address6 : socketAddress.address4);
+  const text = textOfIp(bytes.subarray(at, at + (isV6 ? 16 : 4)));
+  return isV6 ? canonicalAddress(text) : text;
+}
+
+function hasRoom(lane: Lane, listening: ListeningSocket): boolean {
+  if (listening.openClients < listening.rules.connectionsMax) return true;
+  makeRoom(lane, listening);
+  return listening.openClients < listening.rules.connectionsMax;
+}
+
+/** Closes connections that are idle (crowd.ts). */
+function makeRoom(lane: Lane, listening: ListeningSocket): void {
+  const isIdle = (client: Client): boolean => client.listening === listening && client.rest === null && isAlone(client);
+  const wanted = Math.ceil(listening.rules.connectionsMax * freedShare);
+  for (const client of crowdOf(lane.clients.values(), isIdle, wanted)) {
+    count(lane.counts, "refused");
+    drop(lane, client);
+  }
+}
+
+/** Whether the lane reads this client's requests. */
+function isAlone({ pair }: Client): boolean {
+  return pair === null || pair.isQuiet;
+}
+
+/** Closes the connection of a client that nobody answers. */
+function drop(lane: Lane, client: Client): void {
+  if (client.pair !== null) takeBack(lane, client.pair);
+  closeClient(lane, client);
+}
+
+export function readClient(lane: Lane, client: Client): void {
+  const { calls, memory } = lane;
+  const { rest } = client;
+  rest?.copy(lane.bytes, layout.receive);
+  const start = rest?.length ?? 0;
+  const at = memory.address + layout.receive + start;
+  const received = calls.receive(client.descriptor, at, receiveBytes - start, MSG_DONTWAIT);
+  if (received < 0) {
+    const errno = calls.errno();
+    if (errno !== errnos.EAGAIN && errno !== errnos.EINTR) abandon(lane, client);
+    return;
+  }
+  if (received === 0) {
+    ended(lane, client);
+    return;
+  }
+  count(lane.counts, "receivedBytes", received);
+  if (isAlone(client)) read(lane, client, start + received);
+  else pass(lane, client, layout.receive, received);
+}
+
+/** Reads requests at the beginning of the receive buffer. */
+function read(lane: Lane, client: Client, lengthBytes: number): void {
+  const { bytes, head } = lane;
+  const start = layout.receive;
+  const end = start + lengthBytes;
+  switch (readRequestHead(bytes, start, end, head)) {
+    case "partial":
+      if (client.pieces === 0) client.sinceMs = lane.nowMs;
+      client.pieces += 1;
+      if (client.pieces > piecesMax) break;
+      client.rest = copyOf(lane, start, end);
+      holds(lane, client);
+      return;
+    case "odd":
+      break;
+    case "whole":
+      // A request that is plain may be answered from the table of ready responses here.
+      break;
+  }
+  release(lane, client);
+  pass(lane, client, start, lengthBytes);
+}
+
+function release(lane: Lane, client: Client): void {
+  client.rest = null;
+  client.pieces = 0;
+  hold(lane.unfinished, client, 0);
+}
+
+/** Notes what the client holds. If it is too much in all, the networks that hold the most lose theirs. */
+function holds(lane: Lane, client: Client): void {
+  const greedy = hold(lane.unfinished, client, client.rest?.length ?? 0);
+  if (greedy === undefined) return;
+  for (const other of lane.clients.values()) {
+    if (other.rest !== null && greedy.has(other.network())) late(lane, other);
+  }
+}
+
+/** The client has closed its sending side. */
+function ended(lane: Lane, client: Client): void {
+  client.isEnded = true;
+  if (isAlone(client) && client.rest === null) {
+    drop(lane, client);
+    return;
+  }
+  if (client.rest !== null && !passRest(lane, client)) return;
+  if (client.pair !== null) tell(lane, client.pair, "end");
+  if (client.pair !== null) watchBoth(lane, client, client.pair);
+}
+
+/** Passes an incomplete head to the main thread. */
+function passRest(lane: Lane, client: Client): boolean {
+  const { rest } = client;
+  if (rest === null) return true;
+  rest.copy(lane.bytes, layout.receive);
+  release(lane, client);
+  return pass(lane, client, layout.receive, rest.length);
+}
+
+/** The main thread answers a head that does not become complete. */
+function late(lane: Lane, client: Client): void {
+  count(lane.counts, "timedOut");
+  if (passRest(lane, client) && client.pair !== null) tell(lane, client.pair, "late");
+}
+
+/** Closes clients that have been silent for too long, and takes back those that the main thread is done with. */
+export function sweep(lane: Lane): void {
+  const { nowMs } = lane;
+  for (const client of lane.clients.values()) {
+    const { pair, rest, sinceMs, hasAnswered, listening } = client;
+    const { headers, idle, stalled } = listening.rules.waitsMs;
+    if (pair?.isClientFull === true && nowMs - pair.fullSinceMs >= stalled) {
+      count(lane.counts, "timedOut");
+      abandon(lane, client);
+    }
+    if (!isAlone(client)) continue;
+    const silentMs = nowMs - sinceMs;
+    if (rest !== null) {
+      if (silentMs >= headers) late(lane, client);
+    } else if (silentMs >= (hasAnswered ? idle : headers)) {
+      count(lane.counts, "timedOut");
+      drop(lane, client);
+    } else if (pair !== null && nowMs - pair.quietSinceMs >= quietMs) takeBack(lane, pair);
+  }
+  for (const listening of lane.listening.values()) {
+    if (listening.watching === 0 && nowMs >= listening.pausedUntilMs && !listening.isDraining) {
+      watchFor(lane, listening, EPOLLIN);
+    }
+  }
+}
+
+/** Accepts no more clients of this listener, and closes those that are idle. The others end with their responses. */
+export function drain(lane: Lane, listening: ListeningSocket): void {
+  listening.isDraining = true;
+  unwatch(lane, listening);
+  if (listening.openClients === 0) lane.drained(listening.id);
+  for (const client of lane.clients.values()) {
+    if (client.listening === listening && isAlone(client)) drop(lane, client);
+  }
+}
+
+/** Closes all clients of this listener. */
+export function cut(lane: Lane, id: number): void {
+  for (const client of lane.clients.values()) if (client.listening.id === id) abandon(lane, client);
+}

@@ -1,0 +1,38 @@
+/** What the lanes count: one array per lane in shared memory, with one writer, which the main thread reads. */
+
+const names = [
+  /** Connections that are open now. */
+  "open",
+  "accepted",
+  /** Connections closed to make room for others, or because no descriptor was left. */
+  "refused",
+  /** Requests, or parts of a connection, passed to the main thread. */
+  "relayed",
+  /** Connections taken back from the main thread. */
+  "returned",
+  /** Connections closed because they were silent, or did not read their response. */
+  "timedOut",
+  "receivedBytes",
+  "sentBytes",
+] as const;
+export type CountName = (typeof names)[number];
+
+export type Counts = Float64Array<SharedArrayBuffer>;
+
+const indexByName = Object.fromEntries(names.map((name, index) => [name, index])) as Record<CountName, number>;
+
+export function newCounts(): Counts {
+  return new Float64Array(new SharedArrayBuffer(names.length * Float64Array.BYTES_PER_ELEMENT));
+}
+
+export function count(counts: Counts, name: CountName, more = 1): void {
+  const index = indexByName[name];
+  counts[index] = (counts[index] ?? 0) + more;
+}
+
+/** Sums over all lanes. */
+export function sumOf(lanes: readonly Counts[]): Record<CountName, number> {
+  return Object.fromEntries(
+    names.map((name, index) => [name, lanes.reduce((sum, counts) => sum + (counts[index] ?? 0), 0)]),
+  ) as Record<CountName, number>;
+}

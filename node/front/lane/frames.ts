@@ -1,0 +1,53 @@
+/**
+ * What lane and main thread send each other over a pair of local sockets. A pair carries one client's connection at a
+ * time: a session.
+ *
+ *   lane ──▶ main   begin, data …, end        the client's bytes, and the end of its sending side
+ *                   late                      the head that was sent is incomplete, and its time is over
+ *                   gone | leave              the client was reset | the lane takes the connection back
+ *   main ──▶ lane   data …, end               the response's bytes; the connection's sending side closes
+ *                   idle                      all requests are answered in the first `value` bytes of the client
+ *                   closed                    the last frame of every session
+ *
+ * A session is over for the lane when it has read "closed"; then the pair is free. If the lane has not said "gone" or
+ * "leave" before, "closed" closes the client's connection. Until the next "begin", the main thread ignores what comes.
+ *
+ * After "idle", the lane may answer requests itself, or take the connection back, if it has sent no more than those
+ * bytes. Otherwise another "idle" will follow.
+ *
+ * A frame begins with two numbers of 32 bits in host byte order: kind and value. The value is the number of bytes that
+ * follow, except in "idle".
+ */
+
+export const frameHeadBytes = 8;
+
+export const toMain = { begin: 1, data: 2, end: 3, late: 4, gone: 5, leave: 6 } as const;
+export const toLane = { data: 1, end: 2, idle: 3, closed: 4 } as const;
+
+/** A longer "begin" is impossible: three numbers and an address. */
+export const beginBytesMax = 128;
+
+/** Who a session is for. */
+export interface Beginning {
+  /** The listener that accepted the connection. */
+  readonly listener: number;
+  readonly address: string;
+  readonly port: number;
+}
+
+export function textOfBeginning({ listener, address, port }: Beginning): string {
+  return `${listener} ${port} ${address}`;
+}
+
+export function readBeginning(text: string): Beginning {
+  const [listener = "", port = "", address = ""] = text.split(" ");
+  return { listener: Number(listener), address, port: Number(port) };
+}
+
+/** The head of a frame; `value` is reduced to 32 bits. */
+export function frameHead(kind: number, value: number): Buffer {
+  const head = Buffer.allocUnsafe(frameHeadBytes);
+  head.writeUInt32LE(kind, 0);
+  head.writeUInt32LE(value % 2 ** 32, 4);
+  return head;
+}

@@ -1,0 +1,162 @@
+/** One turn of a lane: waits for events, and handles them. Also opens and closes what a lane has. */
+import {
+  type ArenaView,
+  EPOLLERR,
+  epollEvent,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  errnoName,
+  errnos,
+  type StreamCalls,
+} from "#base/system-calls.ts";
+import { newRequestHead } from "../request-head.ts";
+import { createUnfinished } from "../unfinished.ts";
+import { acceptAll, cut, drain, readClient, sweep } from "./clients.ts";
+import type { Counts } from "./counts.ts";
+import {
+  close,
+  eventsMax,
+  type Lane,
+  layout,
+  type ListeningSocket,
+  type ListenRules,
+  nextStamp,
+  watch,
+} from "./lane.ts";
+import { flushToMain, hangUp, hangUpPair, readPair } from "./sessions.ts";
+
+export interface LaneDeps {
+  readonly calls: StreamCalls;
+  /** At least layout.sizeBytes, zeroed, for this lane alone. */
+  readonly memory: ArenaView;
+  readonly owned: Uint8Array;
+  readonly counts: Counts;
+  /** Becomes readable when there are orders. */
+  readonly bell: number;
+  /** For incomplete heads. */
+  readonly unfinishedBytesMax: number;
+  /** How often deadlines are checked. */
+  readonly checkMs: number;
+  readonly monotonicMs: () => number;
+  readonly offer: Lane["offer"];
+  readonly drained: Lane["drained"];
+  readonly takeOrders: () => void;
+}
+
+export interface LaneLoop {
+  /** Waits up to `checkMs` for events, and handles those that there are. */
+  readonly turn: () => void;
+  /** Accepts the clients of a listening socket. It stays the main thread's. */
+  readonly listen: (id: number, descriptor: number, rules: ListenRules) => void;
+  /** Accepts no more, and closes what is idle. */
+  readonly drain: (id: number) => void;
+  /** Closes all clients of this listener. */
+  readonly cut: (id: number) => void;
+  readonly close: () => void;
+}
+
+const bellStamp = -1;
+
+export function openLaneLoop(deps: LaneDeps): LaneLoop {
+  const { calls, memory, owned, counts } = deps;
+  const epoll = calls.openEpoll();
+  if (epoll < 0 || epoll >= owned.length) throw new Error(`epoll_create1 ${errnoName(calls.errno())}`);
+  owned[epoll] = 1;
+  const lane: Lane = {
+    calls,
+    memory,
+    bytes: Buffer.from(memory.bytes),
+    words: new Int32Array(memory.bytes),
+    epoll,
+    owned,
+    counts,
+    listening: new Map(),
+    clients: new Map(),
+    pairs: new Map(),
+    freePairs: [],
+    head: newRequestHead(),
+    unfinished: createUnfinished(deps.unfinishedBytesMax),
+    nowMs: deps.monotonicMs(),
+    stamps: 0,
+    offer: deps.offer,
+    drained: deps.drained,
+  };
+  watch(lane, { descriptor: deps.bell, stamp: bellStamp, watching: 0 }, EPOLLIN);
+  let sweptMs = lane.nowMs;
+  const byId = (id: number): ListeningSocket | undefined =>
+    [...lane.listening.values()].find((listening) => listening.id === id);
+
+  return {
+    turn() {
+      const count = calls.waitEpoll(epoll, memory.address + layout.events, eventsMax, deps.checkMs);
+      lane.nowMs = deps.monotonicMs();
+      if (count < 0 && calls.errno() !== errnos.EINTR) throw new Error(`epoll_wait ${errnoName(calls.errno())}`);
+      for (let index = 0; index < count; index += 1) {
+        const at = (layout.events + index * epollEvent.sizeBytes) / 4;
+        const events = lane.words[at + epollEvent.events / 4] ?? 0;
+        const descriptor = lane.words[at + epollEvent.data / 4] ?? -1;
+        const stamp = lane.words[at + epollEvent.data / 4 + 1] ?? 0;
+        if (stamp === bellStamp) {
+          calls.read(deps.bell, memory.address + layout.control, 8);
+          deps.takeOrders();
+        } else dispatch(lane, events, descriptor, stamp);
+      }
+      if (lane.nowMs - sweptMs < deps.checkMs) return;
+      sweptMs = lane.nowMs;
+      sweep(lane);
+    },
+    listen(id, descriptor, rules) {
+      const stamp = nextStamp(lane);
+      const listening = {
+        descriptor,
+        stamp,
+        watching: 0,
+        id,
+        rules,
+        openClients: 0,
+        pausedUntilMs: 0,
+        isDraining: false,
+      };
+      lane.listening.set(descriptor, listening);
+      watch(lane, listening, EPOLLIN);
+    },
+    drain(id) {
+      const listening = byId(id);
+      if (listening === undefined) return;
+      lane.listening.delete(listening.descriptor);
+      drain(lane, listening);
+    },
+    cut(id) {
+      cut(lane, id);
+    },
+    close() {
+      for (const [descriptor] of [...lane.clients, ...lane.pairs]) close(lane, descriptor);
+      close(lane, epoll);
+    },
+  };
+}
+
+/** An event may be about a descriptor that was closed, and used again, since it was reported: the stamp tells. */
+function dispatch(lane: Lane, events: number, descriptor: number, stamp: number): void {
+  const isError = (events & EPOLLERR) !== 0;
+  const isEnd = isError || (events & EPOLLHUP) !== 0;
+  const client = lane.clients.get(descriptor);
+  if (client?.stamp === stamp) {
+    const { pair } = client;
+    if ((events & EPOLLOUT) !== 0 && pair !== null) readPair(lane, pair);
+    if (lane.clients.get(descriptor) !== client) return;
+    if ((events & EPOLLIN) !== 0 && (client.watching & EPOLLIN) !== 0) readClient(lane, client);
+    else if (isEnd) hangUp(lane, client, isError);
+    return;
+  }
+  const pair = lane.pairs.get(descriptor);
+  if (pair?.stamp === stamp) {
+    if ((events & EPOLLIN) !== 0 && (pair.watching & EPOLLIN) !== 0) readPair(lane, pair);
+    else if (isEnd) hangUpPair(lane, pair);
+    if ((events & EPOLLOUT) !== 0 && pair.phase !== "closed") flushToMain(lane, pair);
+    return;
+  }
+  const listening = lane.listening.get(descriptor);
+  if (listening?.stamp === stamp) acceptAll(lane, listening);
+}

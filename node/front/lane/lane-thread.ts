@@ -1,0 +1,90 @@
+/**
+ * The start of a lane's thread. It never returns to Node's event loop, except to end.
+ *
+ *   main thread ──order──▶ port, and then the bell: a descriptor that wakes the lane
+ */
+import assert from "node:assert/strict";
+import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads";
+import { systemClock } from "#base/clock.ts";
+import { type Arena, openStreamCalls } from "#base/system-calls.ts";
+import type { Counts } from "./counts.ts";
+import type { ListenRules } from "./lane.ts";
+import { openLaneLoop } from "./lane-loop.ts";
+
+export interface LaneStart {
+  /** Mapped by the main thread for this one. */
+  readonly arena: Arena;
+  readonly owned: Uint8Array<SharedArrayBuffer>;
+  readonly counts: Counts;
+  readonly orders: MessagePort;
+  readonly bell: number;
+  readonly unfinishedBytesMax: number;
+  readonly checkMs: number;
+}
+
+export type LaneOrder =
+  | { readonly kind: "listen"; readonly id: number; readonly descriptor: number; readonly rules: ListenRules }
+  | { readonly kind: "drain" | "cut"; readonly id: number }
+  | { readonly kind: "stop" };
+
+export type FromLane =
+  | { readonly kind: "ready" }
+  /** The main thread's end of a new pair. */
+  | { readonly kind: "pair"; readonly descriptor: number }
+  /** A listener that drains has no clients left. */
+  | { readonly kind: "drained"; readonly id: number };
+
+assert(parentPort !== null, "this file is the start of a thread");
+const toMain = parentPort;
+const { arena, owned, counts, orders, bell, unfinishedBytesMax, checkMs } = workerData as LaneStart;
+const calls = openStreamCalls();
+assert(typeof calls !== "string", "the main thread has looked");
+
+let isStopped = false;
+const tell = (message: FromLane): void => {
+  toMain.postMessage(message, []);
+};
+
+const loop = openLaneLoop({
+  calls,
+  memory: calls.viewArena(arena),
+  owned,
+  counts,
+  bell,
+  unfinishedBytesMax,
+  checkMs,
+  monotonicMs: systemClock.monotonicMs,
+  offer(descriptor) {
+    tell({ kind: "pair", descriptor });
+  },
+  drained(id) {
+    tell({ kind: "drained", id });
+  },
+  takeOrders() {
+    for (let next = receiveMessageOnPort(orders); next !== undefined; next = receiveMessageOnPort(orders)) {
+      take(next.message as LaneOrder);
+    }
+  },
+});
+
+function take(order: LaneOrder): void {
+  switch (order.kind) {
+    case "listen":
+      loop.listen(order.id, order.descriptor, order.rules);
+      return;
+    case "drain":
+      loop.drain(order.id);
+      return;
+    case "cut":
+      loop.cut(order.id);
+      return;
+    case "stop":
+      isStopped = true;
+      return;
+  }
+}
+
+tell({ kind: "ready" });
+while (!isStopped) loop.turn();
+loop.close();
+orders.close();

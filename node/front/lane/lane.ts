@@ -1,0 +1,188 @@
+/**
+ * The records of a lane: a thread that owns listening sockets and the connections of clients. The other files of this
+ * folder work on them.
+ *
+ *   accept ─▶ client ── a whole request ─▶ ready? ── yes ─▶ answered here                    (an idle client: no pair)
+ *               ▲                            └ no, or odd ─▶ session: all bytes go to main ──┐
+ *               └──────────── "idle": nothing is in progress there ◀─────────────────────────┘
+ *
+ * Nothing here waits, and nothing accumulates: what the client does not take stays in the pair, and what the main
+ * thread does not take stays with the client. Between the two is at most one buffer for each direction.
+ */
+import {
+  epollEvent,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  type ArenaView,
+  type StreamCalls,
+  socketAddress,
+} from "#base/system-calls.ts";
+import type { RequestHead } from "../request-head.ts";
+import type { Holder, Unfinished } from "../unfinished.ts";
+import { beginBytesMax, frameHeadBytes } from "./frames.ts";
+import type { Counts } from "./counts.ts";
+
+/** Events per wake-up. */
+export const eventsMax = 256;
+/** How much is read from a client at once. */
+export const receiveBytes = 64 * 1024;
+/** How much is read from a pair at once, and so the most that waits for a slow client besides the sockets. */
+export const pairReceiveBytes = 32 * 1024;
+
+/** Offsets in the lane's arena. */
+export const layout = (() => {
+  let end = 0;
+  const take = (sizeBytes: number): number => {
+    const at = end;
+    end += Math.ceil(sizeBytes / 64) * 64;
+    return at;
+  };
+  return {
+    events: take(eventsMax * epollEvent.sizeBytes),
+    /** One epoll_event, or the value of an option, or two descriptors. */
+    control: take(64),
+    address: take(socketAddress.roomBytes),
+    addressLength: take(4),
+    /** A frame without data. */
+    frame: take(frameHeadBytes),
+    /** Before the bytes of a client there is room for the frames that pass them on. */
+    frameRoom: take(beginBytesMax + 2 * frameHeadBytes),
+    receive: take(receiveBytes),
+    fromPair: take(pairReceiveBytes),
+    sizeBytes: end,
+  };
+})();
+
+/** Something that epoll reports about. */
+interface Watched {
+  readonly descriptor: number;
+  /** Tells this one from an earlier one with the same descriptor. */
+  readonly stamp: number;
+  /** The events that epoll looks for. */
+  watching: number;
+}
+
+/** A listening socket, and the rules for its clients. */
+export interface ListeningSocket extends Watched {
+  readonly id: number;
+  readonly rules: ListenRules;
+  openClients: number;
+  /** No descriptor was left: not accepting until then. */
+  pausedUntilMs: number;
+  isDraining: boolean;
+}
+
+export interface ListenRules {
+  readonly waitsMs: {
+    /** For the whole head. */
+    readonly headers: number;
+    /** Between two requests. */
+    readonly idle: number;
+    /** For a client that takes nothing of its response. */
+    readonly stalled: number;
+  };
+  /** In this lane. */
+  readonly connectionsMax: number;
+}
+
+export interface Client extends Watched, Holder {
+  readonly listening: ListeningSocket;
+  readonly address: string;
+  readonly port: number;
+  /** The beginning of a request. */
+  rest: Buffer | null;
+  /** Number of pieces in which it has arrived. */
+  pieces: number;
+  /** When the last response ended, or the first byte of the incomplete head arrived. */
+  sinceMs: number;
+  hasAnswered: boolean;
+  /** The client has closed its sending side. */
+  isEnded: boolean;
+  /** Connects it to the main thread; null: the lane has it alone. */
+  pair: Pair | null;
+}
+
+export interface Pair extends Watched {
+  /** "open": a session; "leaving": the lane waits for its "closed"; "free": no session; "closed": no pair any more. */
+  phase: "free" | "open" | "leaving" | "closed";
+  client: Client | null;
+  /** The client's bytes that were sent in this session. */
+  sentBytes: number;
+  /** The main thread has answered all of them: the lane reads requests itself. */
+  isQuiet: boolean;
+  quietSinceMs: number;
+  /** Frames that the pair has not taken. While there are some, the client is not read. */
+  toMain: Buffer | null;
+  /** Bytes of the main thread that are not handled yet: an incomplete frame head, or what the client has not taken. */
+  fromMain: Buffer | null;
+  /** While the client takes nothing, the pair is not read. */
+  isClientFull: boolean;
+  fullSinceMs: number;
+  /** What is missing of the data frame that is being read. */
+  leftBytes: number;
+}
+
+export interface Lane {
+  readonly calls: StreamCalls;
+  readonly memory: ArenaView;
+  readonly bytes: Buffer;
+  readonly words: Int32Array;
+  readonly epoll: number;
+  /** By descriptor: 1 if it is this lane's. Whoever cleans up after the lane closes them. */
+  readonly owned: Uint8Array;
+  readonly counts: Counts;
+  readonly listening: Map<number, ListeningSocket>;
+  readonly clients: Map<number, Client>;
+  readonly pairs: Map<number, Pair>;
+  readonly freePairs: Pair[];
+  readonly head: RequestHead;
+  readonly unfinished: Unfinished;
+  nowMs: number;
+  stamps: number;
+  /** Gives the other end of a new pair to the main thread. */
+  readonly offer: (descriptor: number) => void;
+  /** Tells the main thread that no client of a listener is left. */
+  readonly drained: (id: number) => void;
+}
+
+export function nextStamp(lane: Lane): number {
+  lane.stamps = (lane.stamps + 1) % 2 ** 31;
+  return lane.stamps;
+}
+
+export function watch(lane: Lane, watched: Watched, events: number): void {
+  control(lane, EPOLL_CTL_ADD, watched, events);
+}
+
+/** Changes what epoll looks for. Errors and hang-ups are always reported. */
+export function watchFor(lane: Lane, watched: Watched, events: number): void {
+  if (watched.watching !== events) control(lane, EPOLL_CTL_MOD, watched, events);
+}
+
+/** From now on, nothing of it is reported. */
+export function unwatch(lane: Lane, watched: Watched): void {
+  control(lane, EPOLL_CTL_DEL, watched, 0);
+}
+
+function control(lane: Lane, operation: number, watched: Watched, events: number): void {
+  const { words, memory, calls, epoll } = lane;
+  const { descriptor, stamp } = watched;
+  watched.watching = events;
+  words[(layout.control + epollEvent.events) / 4] = events;
+  words[(layout.control + epollEvent.data) / 4] = descriptor;
+  words[(layout.control + epollEvent.data) / 4 + 1] = stamp;
+  calls.controlEpoll(epoll, operation, descriptor, memory.address + layout.control);
+}
+
+/** Closes a descriptor of this lane. */
+export function close({ calls, owned }: Lane, descriptor: number): void {
+  // First the note: a descriptor that is closed twice may be another one's by then.
+  owned[descriptor] = 0;
+  calls.close(descriptor);
+}
+
+/** A copy of the lane's memory. */
+export function copyOf({ bytes }: Lane, start: number, end: number): Buffer {
+  return Buffer.from(bytes.subarray(start, end));
+}

@@ -1,0 +1,261 @@
+/**
+ * The lanes, seen from the main thread: starts their threads, opens listening sockets for them, takes the connections
+ * that they lend, and replaces a lane that dies.
+ *
+ *   openLanes ──▶ threads ready ──▶ listen(): a socket for each lane ──▶ stop() ──▶ close()
+ *                       ▲
+ *                       │ died: its descriptors are closed, so its clients and the main thread's ends learn of it;
+ *                       └ 20 ms … 5 s later another one continues on the same listening sockets
+ */
+import type { Cancel, Clock } from "#base/clock.ts";
+import type { Log } from "#base/log.ts";
+import { type ArenaView, openStreamCalls, SHUT_RD, type StreamCalls } from "#base/system-calls.ts";
+import type { ClientConnection } from "../client-connection.ts";
+import { type CountName, type Counts, newCounts, sumOf } from "./counts.ts";
+import type { ListenRules } from "./lane.ts";
+import { controlBytes, type ListenAddress, openListeningSocket } from "./listening-socket.ts";
+import { endLane, order, type Running, startLane } from "./running-lane.ts";
+
+/** A client that takes nothing of its response for this long is disconnected. */
+const stalledMs = 120_000;
+const restartMs = { first: 20, most: 5000 };
+/** A lane that has run this long was healthy: the next one that dies is replaced at once again. */
+const wellAfterMs = 60_000;
+
+export interface LanesOptions {
+  /** At least 1. */
+  readonly count: number;
+  /** Other processes have the same addresses. */
+  readonly sharesPorts?: boolean;
+  readonly clock: Clock;
+  readonly log: Pick<Log, "error">;
+}
+
+export interface LaneListenOptions {
+  readonly waitsMs: { readonly headers: number; readonly idle: number };
+  /** In all lanes together. */
+  readonly connectionsMax: number;
+  readonly keepAliveSeconds: number;
+  /** Takes a connection that the main thread is to serve. */
+  readonly lent: (connection: ClientConnection) => void;
+}
+
+export interface LaneListener {
+  readonly port: number;
+  /** Accepts no more clients, and closes idle ones. Resolves when all clients are gone. */
+  readonly drain: () => Promise<void>;
+  /** Closes all clients. */
+  readonly cut: () => void;
+}
+
+export interface Lanes {
+  readonly count: number;
+  /** @throws the system's error if the address can't be bound; then it is bound by no lane */
+  readonly listen: (address: ListenAddress, options: LaneListenOptions) => LaneListener;
+  readonly counts: () => Record<CountName, number>;
+  /** How often lanes had to be replaced. */
+  readonly restarts: () => number;
+  /** Ends the threads. Listeners have been drained before. */
+  readonly close: () => Promise<void>;
+}
+
+interface Listening {
+  readonly id: number;
+  readonly rules: ListenRules;
+  /** By lane. */
+  readonly descriptors: readonly number[];
+  readonly lent: (connection: ClientConnection) => void;
+  /** Lanes that still have clients of it; undefined: it does not drain. */
+  busyLanes: Set<number> | undefined;
+  readonly drained: PromiseWithResolvers<void>;
+}
+
+interface State {
+  readonly options: LanesOptions;
+  readonly calls: StreamCalls;
+  readonly control: ArenaView;
+  readonly counts: readonly Counts[];
+  readonly running: (Running | undefined)[];
+  readonly deaths: number[];
+  readonly timers: Set<Cancel>;
+  readonly listening: Map<number, Listening>;
+  ids: number;
+  restarts: number;
+  isClosing: boolean;
+}
+
+/** Why there can be no lanes here; undefined: there can. */
+export function lanesMissing(): string | undefined {
+  const calls = openStreamCalls();
+  return typeof calls === "string" ? calls : undefined;
+}
+
+/**
+ * Resolves when all lanes are ready to accept.
+ * @throws Error if a thread can't be started, or lanesMissing() has a reason
+ */
+export async function openLanes(options: LanesOptions): Promise<Lanes> {
+  const calls = openStreamCalls();
+  if (typeof calls === "string") throw new Error(`there can be no lanes: ${calls}`);
+  const counts = Array.from({ length: options.count }, newCounts);
+  const state: State = {
+    options,
+    calls,
+    control: calls.viewArena(calls.mapArena(controlBytes)),
+    counts,
+    running: counts.map(() => undefined),
+    deaths: counts.map(() => 0),
+    timers: new Set(),
+    listening: new Map(),
+    ids: 0,
+    restarts: 0,
+    isClosing: false,
+  };
+  const close = async (): Promise<void> => {
+    if (state.isClosing) return;
+    state.isClosing = true;
+    for (const cancel of state.timers) cancel();
+    await Promise.all(state.running.map(async (lane) => await (lane === undefined ? undefined : endLane(state, lane))));
+    for (const { descriptors } of state.listening.values()) for (const one of descriptors) calls.close(one);
+    calls.unmapArena(state.control);
+  };
+  try {
+    await Promise.all(counts.map(async (_, index) => await start(state, index).ready));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    count: options.count,
+    listen: (address, about) => listen(state, address, about),
+    counts: () => sumOf(counts),
+    restarts: () => state.restarts,
+    close,
+  };
+}
+
+function start(state: State, index: number): Running {
+  const { calls, options, counts } = state;
+  const lane = startLane(
+    { calls, clock: options.clock, counts: counts[index] ?? newCounts(), share: options.count, index },
+    {
+      lent(connection, id) {
+        const listening = state.listening.get(id);
+        if (listening === undefined) connection.destroy();
+        else listening.lent(connection);
+      },
+      drained(id) {
+        isDrained(state, index, id);
+      },
+      ended(error) {
+        ended(state, index, error);
+      },
+    },
+  );
+  state.running[index] = lane;
+  for (const listening of state.listening.values()) tellListen(lane, listening, index);
+  return lane;
+}
+
+function tellListen(lane: Running, { id, rules, descriptors, busyLanes }: Listening, index: number): void {
+  const descriptor = descriptors[index];
+  if (descriptor !== undefined && busyLanes === undefined) order(lane, { kind: "listen", id, descriptor, rules });
+}
+
+function listen(state: State, address: ListenAddress, about: LaneListenOptions): LaneListener {
+  const { options, calls, control, running } = state;
+  const { waitsMs, connectionsMax, keepAliveSeconds, lent } = about;
+  const descriptors: number[] = [];
+  let bound = address;
+  const first = options.sharesPorts === true ? "follower" : options.count > 1 ? "first" : "alone";
+  try {
+    for (let index = 0; index < options.count; index += 1) {
+      const sharing = index === 0 ? first : "follower";
+      const opened = openListeningSocket(calls, control, bound, { sharing, keepAliveSeconds });
+      bound = { host: address.host, port: opened.port };
+      descriptors.push(opened.descriptor);
+    }
+  } catch (error) {
+    for (const descriptor of descriptors) calls.close(descriptor);
+    throw error;
+  }
+  state.ids += 1;
+  const listening: Listening = {
+    id: state.ids,
+    rules: {
+      waitsMs: { ...waitsMs, stalled: stalledMs },
+      connectionsMax: Math.max(1, Math.floor(connectionsMax / options.count)),
+    },
+    descriptors,
+    lent,
+    busyLanes: undefined,
+    drained: Promise.withResolvers(),
+  };
+  state.listening.set(listening.id, listening);
+  for (const [index, lane] of running.entries()) if (lane !== undefined) tellListen(lane, listening, index);
+  return {
+    port: bound.port,
+    async drain() {
+      drain(state, listening);
+      await listening.drained.promise;
+    },
+    cut() {
+      for (const lane of running) if (lane !== undefined) order(lane, { kind: "cut", id: listening.id });
+    },
+  };
+}
+
+function drain(state: State, listening: Listening): void {
+  const { calls, running } = state;
+  if (listening.busyLanes !== undefined) return;
+  // From now on, the system refuses clients. The sockets are closed when no lane uses them any more.
+  for (const descriptor of listening.descriptors) calls.shutdown(descriptor, SHUT_RD);
+  listening.busyLanes = new Set(listening.descriptors.keys());
+  for (const [index, lane] of running.entries()) {
+    if (lane === undefined) listening.busyLanes.delete(index);
+    else order(lane, { kind: "drain", id: listening.id });
+  }
+  closeDrained(state, listening);
+}
+
+function isDrained(state: State, index: number, id: number): void {
+  const listening = state.listening.get(id);
+  listening?.busyLanes?.delete(index);
+  if (listening !== undefined) closeDrained(state, listening);
+}
+
+function closeDrained(state: State, listening: Listening): void {
+  if (listening.busyLanes?.size !== 0) return;
+  state.listening.delete(listening.id);
+  for (const descriptor of listening.descriptors) state.calls.close(descriptor);
+  listening.drained.resolve();
+}
+
+function ended(state: State, index: number, error: unknown): void {
+  const { options, running, deaths, counts } = state;
+  const lane = running[index];
+  running[index] = undefined;
+  counts[index]?.fill(0, 0, 1); // no connection of it is open
+  for (const id of state.listening.keys()) isDrained(state, index, id);
+  if (state.isClosing || lane === undefined) return;
+  if (options.clock.monotonicMs() - lane.startedMs >= wellAfterMs) deaths[index] = 0;
+  options.log.error({ err: error, lane: index + 1 }, "a lane died; another one takes its place");
+  startLater(state, index);
+}
+
+function startLater(state: State, index: number): void {
+  const { options, deaths, timers } = state;
+  const died = deaths[index] ?? 0;
+  deaths[index] = died + 1;
+  const cancel = options.clock.after(Math.min(restartMs.first * 2 ** died, restartMs.most), () => {
+    timers.delete(cancel);
+    state.restarts += 1;
+    try {
+      start(state, index);
+    } catch (error) {
+      options.log.error({ err: error, lane: index + 1 }, "a lane could not be started; retrying");
+      startLater(state, index);
+    }
+  });
+  timers.add(cancel);
+}

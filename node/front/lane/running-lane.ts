@@ -1,0 +1,123 @@
+/** The thread of one lane, as the main thread runs it. */
+import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
+import type { Clock } from "#base/clock.ts";
+import { openFilesMax } from "#base/open-files.ts";
+import { type Arena, errnoName, type StreamCalls } from "#base/system-calls.ts";
+import { unfinishedBytesMax } from "../unfinished.ts";
+import type { Counts } from "./counts.ts";
+import { layout } from "./lane.ts";
+import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
+import { adoptPair, type Lent } from "./lent-connection.ts";
+
+/** A thread loads its files: some 100 ms, more on a busy machine. */
+const readyMs = 30_000;
+/** A lane looks for orders at once, unless something holds it up. */
+const stopMs = 2000;
+/** How often a lane checks its deadlines. */
+const checkMs = 250;
+
+export interface LaneParts {
+  readonly calls: StreamCalls;
+  readonly clock: Clock;
+  readonly counts: Counts;
+  /** Number of lanes, which share limits. */
+  readonly share: number;
+  readonly index: number;
+}
+
+export interface LaneEvents {
+  readonly lent: Lent;
+  readonly drained: (id: number) => void;
+  /** The thread has ended, and what it had open is closed. */
+  readonly ended: (error: unknown) => void;
+}
+
+export interface Running {
+  readonly worker: Worker;
+  readonly orders: MessagePort;
+  readonly bell: number;
+  readonly calls: StreamCalls;
+  /** Eight bytes, the number 1, for the bell; then the lane's memory. */
+  readonly stroke: Arena;
+  readonly startedMs: number;
+  readonly ready: Promise<void>;
+  readonly ended: Promise<void>;
+}
+
+export function startLane({ calls, clock, counts, share, index }: LaneParts, events: LaneEvents): Running {
+  const { port1: orders, port2 } = new MessageChannel();
+  orders.unref();
+  const owned = new Uint8Array(new SharedArrayBuffer(openFilesMax()));
+  const arena = calls.mapArena(layout.sizeBytes);
+  const stroke = calls.viewArena(calls.mapArena(8));
+  new Uint8Array(stroke.bytes)[0] = 1;
+  const bell = calls.openEvent();
+  if (bell < 0) throw new Error(`eventfd ${errnoName(calls.errno())}`);
+  const workerData: LaneStart = {
+    arena,
+    owned,
+    counts,
+    orders: port2,
+    bell,
+    unfinishedBytesMax: unfinishedBytesMax / share,
+    checkMs,
+  };
+  const worker = new Worker(new URL("./lane-thread.ts", import.meta.url), {
+    name: `lane-${index + 1}`,
+    workerData,
+    transferList: [port2],
+    // A lane allocates little; a small heap keeps garbage collections short.
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  });
+  let failure: unknown = new Error("it ended by itself");
+  worker.on("error", (error: unknown) => {
+    failure = error;
+  });
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => undefined); // "ended" tells, too
+  const ended = Promise.withResolvers<void>();
+  const giveUp = clock.after(readyMs, () => {
+    failure = new Error(`a lane is not ready after ${readyMs} ms`);
+    void worker.terminate();
+  });
+  worker.on("message", (message: FromLane) => {
+    switch (message.kind) {
+      case "ready":
+        giveUp();
+        ready.resolve();
+        return;
+      case "pair":
+        owned[message.descriptor] = 0;
+        adoptPair(message.descriptor, events.lent);
+        return;
+      case "drained":
+        events.drained(message.id);
+    }
+  });
+  worker.once("exit", () => {
+    giveUp();
+    orders.close();
+    for (let at = owned.indexOf(1); at !== -1; at = owned.indexOf(1, at + 1)) calls.close(at);
+    calls.close(bell);
+    calls.unmapArena(arena);
+    calls.unmapArena(stroke);
+    ready.reject(new Error("a lane could not start", { cause: failure }));
+    events.ended(failure);
+    ended.resolve();
+  });
+  const startedMs = clock.monotonicMs();
+  return { worker, orders, bell, calls, stroke, startedMs, ready: ready.promise, ended: ended.promise };
+}
+
+export function order({ orders, bell, calls, stroke }: Running, message: LaneOrder): void {
+  orders.postMessage(message, []);
+  calls.write(bell, stroke.address, 8);
+}
+
+/** Stops the thread, by force if it does not respond. */
+export async function endLane({ options }: { options: { clock: Clock } }, lane: Running): Promise<void> {
+  order(lane, { kind: "stop" });
+  const kill = options.clock.after(stopMs, () => void lane.worker.terminate());
+  await lane.ended;
+  kill();
+}
