@@ -136,6 +136,7 @@ export async function listen(
     const lane = lanes.listen(
       { host, port },
       {
+        sharesPort: reusePort,
         waitsMs: { headers: waits.headers, idle: keepAliveMs },
         connectionsMax,
         keepAliveSeconds: tcpKeepAliveMs / 1000,

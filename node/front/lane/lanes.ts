@@ -25,13 +25,13 @@ const wellAfterMs = 60_000;
 export interface LanesOptions {
   /** At least 1. */
   readonly count: number;
-  /** Other processes have the same addresses. */
-  readonly sharesPorts?: boolean;
   readonly clock: Clock;
   readonly log: Pick<Log, "error">;
 }
 
 export interface LaneListenOptions {
+  /** Other processes have the same address. */
+  readonly sharesPort: boolean;
   readonly waitsMs: { readonly headers: number; readonly idle: number };
   /** In all lanes together. */
   readonly connectionsMax: number;
@@ -164,10 +164,10 @@ function tellListen(lane: Running, { id, rules, descriptors, busyLanes }: Listen
 
 function listen(state: State, address: ListenAddress, about: LaneListenOptions): LaneListener {
   const { options, calls, control, running } = state;
-  const { waitsMs, connectionsMax, keepAliveSeconds, lent } = about;
+  const { sharesPort, waitsMs, connectionsMax, keepAliveSeconds, lent } = about;
   const descriptors: number[] = [];
   let bound = address;
-  const first = options.sharesPorts === true ? "follower" : options.count > 1 ? "first" : "alone";
+  const first = sharesPort ? "follower" : options.count > 1 ? "first" : "alone";
   try {
     for (let index = 0; index < options.count; index += 1) {
       const sharing = index === 0 ? first : "follower";

@@ -251,66 +251,74 @@ test("the server learns of a half-close before or after the request is relayed",
   await fronted.nothingLeft();
 });
 
-test("a head that does not arrive in time gets a 408, and what arrives later is not a request", async (t, startFronted) => {
-  const fronted = await startFronted(t);
-  for (const before of ["", get("/hit"), get("/a")]) {
-    for (const start of ["G", "GET / HTTP/1.1\r\n", get("/a").slice(0, -2)]) {
-      fronted.seen.length = 0;
-      const line = await openLine(fronted.listener);
-      line.send(before + start);
-      if (before !== "") await line.until((text) => text.includes("200 OK"));
-      await turns(10);
-      fronted.clock.advance(9000);
-      await turns();
-      assert.equal(line.socket.readableEnded, false, "not yet");
-      fronted.clock.advance(6000);
-      const text = await line.until((so) => so.includes("REQUEST_TIMEOUT"));
-      const broken = once(line.socket, "error").then(() => assert.fail("a reset may destroy the answer"));
-      line.send(get("/late"));
-      await turns(10);
-      line.socket.end();
-      assert.equal(await Promise.race([line.rest(), broken]), text);
-      const answers = readAnswers(text);
-      assert.equal(answers.length, before === "" ? 1 : 2);
-      const last = answers.at(-1);
-      assert.ok(last !== undefined);
-      assert.deepEqual([last.status, problemOf(last)["code"]], [408, "REQUEST_TIMEOUT"]);
-      assert.ok(!fronted.seen.some((one) => one.includes("late")), "it was told that its request failed");
+test(
+  "a head that does not arrive in time gets a 408, and what arrives later is not a request",
+  async (t, startFronted) => {
+    const fronted = await startFronted(t);
+    for (const before of ["", get("/hit"), get("/a")]) {
+      for (const start of ["G", "GET / HTTP/1.1\r\n", get("/a").slice(0, -2)]) {
+        fronted.seen.length = 0;
+        const line = await openLine(fronted.listener);
+        line.send(before + start);
+        if (before !== "") await line.until((text) => text.includes("200 OK"));
+        await turns(10);
+        fronted.clock.advance(9000);
+        await turns();
+        assert.equal(line.socket.readableEnded, false, "not yet");
+        fronted.clock.advance(6000);
+        const text = await line.until((so) => so.includes("REQUEST_TIMEOUT"));
+        const broken = once(line.socket, "error").then(() => assert.fail("a reset may destroy the answer"));
+        line.send(get("/late"));
+        await turns(10);
+        line.socket.end();
+        assert.equal(await Promise.race([line.rest(), broken]), text);
+        const answers = readAnswers(text);
+        assert.equal(answers.length, before === "" ? 1 : 2);
+        const last = answers.at(-1);
+        assert.ok(last !== undefined);
+        assert.deepEqual([last.status, problemOf(last)["code"]], [408, "REQUEST_TIMEOUT"]);
+        assert.ok(!fronted.seen.some((one) => one.includes("late")), "it was told that its request failed");
+      }
     }
-  }
-  await fronted.nothingLeft();
-});
+    await fronted.nothingLeft();
+  },
+  { notInLane: "the lane has its own clock" },
+);
 
-test("silent connections are closed: new ones after the wait for a head, others after the idle time", async (t, startFronted) => {
-  const fronted = await startFronted(t);
-  const quiet = await openLine(fronted.listener);
-  const kept = await openLine(fronted.listener);
-  const relayed = await openLine(fronted.listener);
-  const busy = await openLine(fronted.listener);
-  kept.send(get("/hit"));
-  relayed.send(get("/a"));
-  busy.send(get("/held"));
-  const { response } = await fronted.held();
-  await kept.until((text) => text.endsWith("/hit"));
-  await relayed.until((text) => text.endsWith("/a"));
-  await turns();
-  fronted.clock.advance(15_000);
-  assert.equal(await quiet.rest(), "");
-  fronted.clock.advance(45_000);
-  await turns(10);
-  assert.equal(kept.socket.closed || relayed.socket.closed, false, "kept for 65 s");
-  kept.send(get("/hit/2"));
-  await kept.until((text) => text.endsWith("/hit/2"));
-  fronted.clock.advance(15_000);
-  await relayed.rest();
-  await turns(10);
-  assert.equal(kept.socket.closed, false, "it begins anew");
-  response.end("whole");
-  await busy.until((text) => text.includes("whole"));
-  fronted.clock.advance(70_000);
-  await Promise.all([kept.rest(), busy.rest()]);
-  await fronted.nothingLeft();
-});
+test(
+  "silent connections are closed: new ones after the wait for a head, others after the idle time",
+  async (t, startFronted) => {
+    const fronted = await startFronted(t);
+    const quiet = await openLine(fronted.listener);
+    const kept = await openLine(fronted.listener);
+    const relayed = await openLine(fronted.listener);
+    const busy = await openLine(fronted.listener);
+    kept.send(get("/hit"));
+    relayed.send(get("/a"));
+    busy.send(get("/held"));
+    const { response } = await fronted.held();
+    await kept.until((text) => text.endsWith("/hit"));
+    await relayed.until((text) => text.endsWith("/a"));
+    await turns();
+    fronted.clock.advance(15_000);
+    assert.equal(await quiet.rest(), "");
+    fronted.clock.advance(45_000);
+    await turns(10);
+    assert.equal(kept.socket.closed || relayed.socket.closed, false, "kept for 65 s");
+    kept.send(get("/hit/2"));
+    await kept.until((text) => text.endsWith("/hit/2"));
+    fronted.clock.advance(15_000);
+    await relayed.rest();
+    await turns(10);
+    assert.equal(kept.socket.closed, false, "it begins anew");
+    response.end("whole");
+    await busy.until((text) => text.includes("whole"));
+    fronted.clock.advance(70_000);
+    await Promise.all([kept.rest(), busy.rest()]);
+    await fronted.nothingLeft();
+  },
+  { notInLane: "the lane has its own clock" },
+);
 
 /** Lets what is under way come to its end. */
 async function finish(at: Held | Later | undefined, line: Line): Promise<void> {

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { RequestListener } from "node:http";
 import { test as testOnce, type TestContext } from "node:test";
+import { sharedLanes } from "../../support/shared-lanes.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
-import { listenBehindFront } from "../http/both-forms.ts";
+import { listenBehindFront, listenInLane } from "../http/both-forms.ts";
 import { openLine, readAnswers } from "../http/raw.ts";
 import { get, test, turns } from "./fronted.ts";
 
@@ -17,10 +18,12 @@ const tellAll: RequestListener = (asked, response) => {
   response.writeHead(200, { "Content-Length": String(told.length) }).end(told);
 };
 
-async function bothListeners(t: TestContext): Promise<[Listener, Listener]> {
-  const both = [await listen("127.0.0.1", 0, tellAll), await listenBehindFront("127.0.0.1", 0, tellAll)] as const;
-  for (const one of both) t.after(() => one.close(0));
-  return [...both];
+async function allListeners(t: TestContext): Promise<Listener[]> {
+  const all = [await listen("127.0.0.1", 0, tellAll), await listenBehindFront("127.0.0.1", 0, tellAll)];
+  const lanes = await sharedLanes(t);
+  if (lanes !== undefined) all.push(await listenInLane(lanes)("127.0.0.1", 0, tellAll));
+  for (const one of all) t.after(() => one.close(0));
+  return all;
 }
 
 const close = get("/end", "Connection: close");
@@ -43,7 +46,7 @@ const passed: [name: string, bytes: string][] = [
 testOnce(
   "Node's server gets what the front does not read unchanged, and so does the client its responses",
   async (t) => {
-    const listeners = await bothListeners(t);
+    const listeners = await allListeners(t);
     for (const [name, bytes] of passed) {
       const got = await Promise.all(
         listeners.map(async (listener) => {
@@ -52,7 +55,7 @@ testOnce(
           return (await line.rest()).replaceAll(/Date: .*\r\n|[0-9a-f]{16}(?=\r|")/g, "");
         }),
       );
-      assert.equal(got[1], got[0], name);
+      for (const one of got) assert.equal(one, got[0], name);
       assert.notEqual(got[0], "", name);
     }
   },
@@ -70,9 +73,9 @@ const withBody: [name: string, bytes: string, responses: number][] = [
   ["GET with a body", `GET /g HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello${close}`, 1],
 ];
 
-testOnce("a request with a body is the last of its connection, and its body is not read", async (t) => {
+async function sendBodies(t: TestContext, listenFronted: typeof listenBehindFront): Promise<void> {
   let chunks = 0;
-  const fronted = await listenBehindFront("127.0.0.1", 0, (asked, response) => {
+  const fronted = await listenFronted("127.0.0.1", 0, (asked, response) => {
     asked.on("data", () => {
       chunks += 1;
     });
@@ -88,6 +91,12 @@ testOnce("a request with a body is the last of its connection, and its body is n
     assert.deepEqual(answers.at(-1)?.fields.get("connection"), ["close"], name);
     assert.ok(chunks < 1000, `${name}: ${chunks} chunks of the body were read`);
   }
+}
+
+testOnce("a request with a body is the last of its connection, and its body is not read", async (t) => {
+  await sendBodies(t, listenBehindFront);
+  const lanes = await sharedLanes(t);
+  if (lanes !== undefined) await sendBodies(t, listenInLane(lanes));
 });
 
 test("an event stream arrives event by event, and the server learns that its client has left", async (t, startFronted) => {
