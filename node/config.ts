@@ -82,6 +82,21 @@ export const edgeConfigSchema = Type.Object(
         { ...strict, description: "listener for HTTPS, with certificates from files; absent: HTTP only" },
       ),
     ),
+    front: Type.Object(
+      {
+        lanes: Type.Unsafe<number | "auto">({
+          type: ["integer", "string"],
+          minimum: 0,
+          maximum: 64,
+          pattern: "^auto$",
+          default: 0,
+          description:
+            "threads that own the connections of HTTP clients and lend them to the main thread; auto: one less than " +
+            "the cores, but at least 1, or 0 where lanes are not available; 0: the main thread owns the connections",
+        }),
+      },
+      { ...strict, default: {}, description: "what stands between clients and the HTTP server" },
+    ),
     admin: Type.Object(
       {
         ...endpointFields(8081),

@@ -11,6 +11,7 @@ import type { FastifyInstance } from "fastify";
 import type { Fleet } from "#document/document.ts";
 import type { FeedFollower } from "#follow/feed.ts";
 import type { Prober } from "#health/prober.ts";
+import type { Lanes } from "../front/lane/lanes.ts";
 import type { OriginChannel } from "../fetch/channel.ts";
 import type { SecretFollower } from "../fetch/secrets.ts";
 import type { Presence } from "../http/app.ts";
@@ -36,6 +37,8 @@ export interface Parts {
   tls: TlsPart | null;
   feed: FeedFollower | null;
   adminApp: FastifyInstance | null;
+  /** Stays null if the main thread owns the connections of clients. */
+  lanes: Lanes | null;
   /** Opened after the start: delays of the start are not load. */
   loop: LoopMeter | null;
   /** Stays null if nothing is to be announced. */
@@ -55,6 +58,7 @@ export function noParts(): Parts {
     tls: null,
     feed: null,
     adminApp: null,
+    lanes: null,
     loop: null,
     announcement: null,
   };

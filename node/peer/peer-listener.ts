@@ -179,7 +179,7 @@ export async function listenForPeers(options: {
     } else if (connection.answering > 0) {
       // Text in the middle of an answer would be read as part of it.
       socket.destroy();
-    } else answerUnreadable(error, socket as Socket);
+    } else answerUnreadable(error, socket);
   });
 
   const stopChecks = clock.every(waits.check, () => {

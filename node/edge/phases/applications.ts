@@ -108,6 +108,7 @@ function openMetrics(edge: OpenedEdge, ready: ReadyHits): Metrics {
     health: prober.health,
     isIsolated: prober.isIsolated,
     lease: () => parts.announcement?.state(),
+    lanes: () => parts.lanes,
     isReady: () => unreadyReasons(edge).length === 0,
   });
   return metrics;

@@ -1,14 +1,19 @@
 /** The listeners of an edge's HTTP applications. */
 import type { FastifyInstance } from "fastify";
+import { availableParallelism } from "node:os";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { NearcastError } from "#base/errors.ts";
 import { listenFailure } from "#base/listen-failure.ts";
 import { connectionsFor } from "#base/open-files.ts";
 import type { Answer } from "../../front/connection.ts";
+import { type Lanes, lanesMissing, openLanes } from "../../front/lane/lanes.ts";
 import { connectionsMost, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { TlsAcceptor } from "../../tls/acceptor.ts";
 import type { EdgeSetup } from "../setup.ts";
 
 const requestGraceMs = 3000;
+/** A connection that a lane lends needs a pair of sockets besides its own. */
+const descriptorsPerLent = 3;
 
 /** What answers clients: hits for the front, and the application for everything else. */
 export interface ClientSide {
@@ -30,26 +35,55 @@ export interface ClientListener extends Listener {
  * @throws NearcastError CANNOT_LISTEN
  */
 export async function listenForClients(
-  { config, process, lifecycle, clock }: EdgeSetup,
+  setup: EdgeSetup,
   { edgeApp, hits, accepted, tls }: ClientSide,
   listeners: ClientListener[],
 ): Promise<void> {
+  const { config, process, lifecycle, clock } = setup;
+  const lanes = await lanesFor(setup);
   const endpoints = [
-    ...config.http.map((endpoint) => ({ endpoint, ofTls: {}, isSecure: false })),
+    ...config.http.map((endpoint) => ({ endpoint, ofTls: {}, lanes, isSecure: false })),
     ...(tls === null ? [] : (config.https?.addresses ?? [])).map((endpoint) => {
-      return { endpoint, ofTls: { tls: tls as TlsAcceptor }, isSecure: true };
+      return { endpoint, ofTls: { tls: tls as TlsAcceptor }, lanes: undefined, isSecure: true };
     }),
   ];
-  for (const { endpoint, ofTls, isSecure } of endpoints) {
+  const shares = endpoints.reduce((sum, { lanes: own }) => sum + (own === undefined ? 1 : descriptorsPerLent), 0);
+  for (const { endpoint, ofTls, lanes: own, isSecure } of endpoints) {
     const listener = await listenOn(endpoint, edgeApp, {
       reusePort: process.sharesPorts,
       front: { answer: hits, clock, ...ofTls },
-      connectionsMax: connectionsFor(endpoints.length, connectionsMost),
+      lanes: own,
+      connectionsMax: connectionsFor(shares, connectionsMost),
       accepted,
     });
     listeners.push({ ...listener, isSecure });
     lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
   }
+}
+
+/**
+ * Undefined: the main thread owns the connections.
+ * @throws NearcastError CANNOT_LISTEN if a number of lanes is configured, and there can be none
+ */
+async function lanesFor({ config, process, lifecycle, parts, clock, log }: EdgeSetup): Promise<Lanes | undefined> {
+  const wanted = config.front.lanes;
+  if (wanted === 0) return undefined;
+  const reason = lanesMissing();
+  if (reason !== undefined) {
+    if (wanted !== "auto") {
+      throw new NearcastError(
+        "CANNOT_LISTEN",
+        `front.lanes is ${wanted}, but lanes are not available here: ${reason}; set it to 0 or to auto`,
+      );
+    }
+    log.info({ reason }, "lanes are not available here: the main thread owns the connections of clients");
+    return undefined;
+  }
+  const count = wanted === "auto" ? Math.max(1, Math.floor((availableParallelism() - 1) / process.count)) : wanted;
+  const lanes = await openLanes({ count, clock, log });
+  lifecycle.defer("lanes", lanes.close);
+  parts.lanes = lanes;
+  return lanes;
 }
 
 /** @throws NearcastError CANNOT_LISTEN */

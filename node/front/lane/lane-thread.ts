@@ -40,7 +40,7 @@ const { arena, owned, counts, orders, bell, unfinishedBytesMax, checkMs } = work
 const calls = openStreamCalls();
 assert(typeof calls !== "string", "the main thread has looked");
 
-let isStopped = false;
+const state = { isStopped: false };
 const tell = (message: FromLane): void => {
   toMain.postMessage(message, []);
 };
@@ -79,12 +79,12 @@ function take(order: LaneOrder): void {
       loop.cut(order.id);
       return;
     case "stop":
-      isStopped = true;
+      state.isStopped = true;
       return;
   }
 }
 
 tell({ kind: "ready" });
-while (!isStopped) loop.turn();
+while (!state.isStopped) loop.turn();
 loop.close();
 orders.close();

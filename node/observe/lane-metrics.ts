@@ -1,0 +1,38 @@
+/** The metrics of the lanes: threads that own the connections of clients. */
+import type { CountName } from "../front/lane/counts.ts";
+import { type Metrics, withoutLabels } from "./metrics-registry.ts";
+
+/** What these metrics read. */
+export interface ObservedLanes {
+  /** Null: the main thread owns the connections. */
+  lanes: () => { count: number; counts: () => Record<CountName, number>; restarts: () => number } | null;
+}
+
+export function declareLanes(metrics: Metrics, { lanes }: ObservedLanes): void {
+  const { gauge, counter } = withoutLabels(metrics);
+  const of = (name: CountName) => (): number => lanes()?.counts()[name] ?? 0;
+  gauge("nearcast_lanes", "Threads that own the connections of clients; 0: the main thread owns them", () => {
+    return lanes()?.count ?? 0;
+  });
+  counter("nearcast_lane_restarts_total", "Lanes that died and were replaced", () => lanes()?.restarts() ?? 0);
+  gauge("nearcast_lane_connections", "Open connections of clients in lanes", of("open"));
+  counter("nearcast_lane_accepted_total", "Connections that lanes have accepted", of("accepted"));
+  counter(
+    "nearcast_lane_refused_total",
+    "Connections that lanes have closed to make room for others, or for lack of descriptors",
+    of("refused"),
+  );
+  counter(
+    "nearcast_lane_timeouts_total",
+    "Connections that lanes have closed because their clients were silent or took nothing of a response",
+    of("timedOut"),
+  );
+  counter("nearcast_lane_relayed_total", "Times that a lane has passed requests to the main thread", of("relayed"));
+  counter(
+    "nearcast_lane_returned_total",
+    "Times that a lane has taken an idle connection back from the main thread",
+    of("returned"),
+  );
+  counter("nearcast_lane_received_bytes_total", "Bytes that lanes have received from clients", of("receivedBytes"));
+  counter("nearcast_lane_sent_bytes_total", "Bytes that lanes have sent to clients", of("sentBytes"));
+}
