@@ -5,7 +5,7 @@ import { connect, type Socket } from "node:net";
 import { test as testOnce, type TestContext } from "node:test";
 import { levelFor } from "../../../node/front/crowd.ts";
 import { seededRandom } from "#base/random.ts";
-import { get, test } from "./fronted.ts";
+import { get, startFronted, test } from "./fronted.ts";
 
 testOnce("the level takes what is wanted, from the largest alone, and little more", () => {
   assert.equal(levelFor([10], 3), 7);
@@ -39,7 +39,7 @@ async function ask(socket: Socket, target: string): Promise<string> {
   return chunk.toString().split("\r\n", 1)[0] ?? "";
 }
 
-test("idle connections of one network make room for others; those of others stay, and so do busy ones", async (t, startFronted) => {
+test("idle connections of one network make room for others; those of others stay, and so do busy ones", async (t) => {
   const fronted = await startFronted(t, { connectionsMax: 32 });
   const { port } = fronted.listener;
   const [calm, busy] = [await open(t, port, "127.0.7.1"), await open(t, port, "127.0.8.1")];

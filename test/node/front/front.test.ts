@@ -1,13 +1,13 @@
 /** Requests of one connection that the front and Node's server answer, in turn and at once. */
 import assert from "node:assert/strict";
 import { type Answer as Response, fieldOf, openLine, readAnswers } from "../http/raw.ts";
-import { get, sendHit, test, turns } from "./fronted.ts";
+import { get, sendHit, startFronted, test, turns } from "./fronted.ts";
 
 /** Who answered with which body. */
 const told = (answers: readonly Response[]): string[] =>
   answers.map((answer) => `${fieldOf(answer, "x-by") ?? answer.status} ${answer.body.toString()}`);
 
-test("hits and misses that arrive in one packet are answered in order", async (t, startFronted) => {
+test("hits and misses that arrive in one packet are answered in order", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   const targets = ["/hit/1", "/a", "/hit/2", "/hit/3", "/b", "/c", "/hit/4"];
@@ -23,7 +23,7 @@ test("hits and misses that arrive in one packet are answered in order", async (t
   await fronted.nothingLeft();
 });
 
-test("every response has the common fields of Node's server, whoever answers", async (t, startFronted) => {
+test("every response has the common fields of Node's server, whoever answers", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/hit/1") + get("/a", "Connection: close"));
@@ -34,7 +34,7 @@ test("every response has the common fields of Node's server, whoever answers", a
   assert.equal(fieldOf(hit, "date"), new Date(fronted.clock.wallMs()).toUTCString());
 });
 
-test("however the bytes are split, the responses are the same", async (t, startFronted) => {
+test("however the bytes are split, the responses are the same", async (t) => {
   const fronted = await startFronted(t);
   const bytes = `${get("/hit/1", "Accept: */*")}${get("/a")}${get("/hit/2")}${get("/b", "Connection: close")}`;
   const expected = ["front /hit/1", "server /a", "front /hit/2", "server /b"];
@@ -55,7 +55,8 @@ test("however the bytes are split, the responses are the same", async (t, startF
 
 test(
   "a head that arrives in many pieces is left to Node's parser, and so is everything after it",
-  async (t, startFronted) => {
+  { notInLane: "the lane gathers the first pieces" },
+  async (t) => {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
     line.socket.setNoDelay(true);
@@ -67,10 +68,9 @@ test(
     assert.deepEqual(told(readAnswers(await line.rest())), ["server /hit/1", "server /hit/2", "server /a"]);
     await fronted.nothingLeft();
   },
-  { notInLane: "the lane gathers the first pieces" },
 );
 
-test("all misses of a connection go through one relay, and the front answers the hits in between", async (t, startFronted) => {
+test("all misses of a connection go through one relay, and the front answers the hits in between", async (t) => {
   const relays = new Set<object>();
   const listeners: number[] = [];
   const fronted = await startFronted(t, {
@@ -94,7 +94,7 @@ test("all misses of a connection go through one relay, and the front answers the
   await fronted.nothingLeft();
 });
 
-test("while a response is in progress, further requests wait; then they are answered in order", async (t, startFronted) => {
+test("while a response is in progress, further requests wait; then they are answered in order", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/held/1"));
@@ -121,7 +121,7 @@ test("while a response is in progress, further requests wait; then they are answ
   await fronted.nothingLeft();
 });
 
-test("Node's server answers a request that the front declines after a while", async (t, startFronted) => {
+test("Node's server answers a request that the front declines after a while", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/later/1") + get("/hit/1"));
@@ -130,7 +130,7 @@ test("Node's server answers a request that the front declines after a while", as
   assert.deepEqual(fronted.seen, ["server /later/1", "front /hit/1"]);
 });
 
-test("bytes that are not a request get a 400 after the responses to earlier requests, and the end", async (t, startFronted) => {
+test("bytes that are not a request get a 400 after the responses to earlier requests, and the end", async (t) => {
   const fronted = await startFronted(t);
   const statuses = async (bytes: string): Promise<number[]> => {
     const line = await openLine(fronted.listener);
@@ -160,7 +160,7 @@ test("bytes that are not a request get a 400 after the responses to earlier requ
   await fronted.nothingLeft();
 });
 
-test("a connection that sends many requests at once is answered to the last one", async (t, startFronted) => {
+test("a connection that sends many requests at once is answered to the last one", async (t) => {
   const fronted = await startFronted(t);
   const targets = Array.from({ length: 1500 }, (_none, index) => (index % 3 === 0 ? `/m/${index}` : `/hit/${index}`));
   const line = await openLine(fronted.listener);
@@ -175,7 +175,7 @@ test("a connection that sends many requests at once is answered to the last one"
 /** 64 KB and one read of a socket wait in the front, and as much again in the socket that is not read. */
 const waitingBytesMax = 4 * 64 * 1024;
 
-test("waiting requests have a limited place; the rest stays with the client until there is room", async (t, startFronted) => {
+test("waiting requests have a limited place; the rest stays with the client until there is room", async (t) => {
   for (const target of ["/hit", "/miss"]) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -194,7 +194,7 @@ test("waiting requests have a limited place; the rest stays with the client unti
   }
 });
 
-test("a slow reader of a large hit gets all of it, and the responses to its further requests", async (t, startFronted) => {
+test("a slow reader of a large hit gets all of it, and the responses to its further requests", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   const lengthBytes = 16 * 1024 * 1024;
@@ -212,7 +212,7 @@ test("a slow reader of a large hit gets all of it, and the responses to its furt
   );
 });
 
-test("an answer that fails closes its connection, and no other", async (t, startFronted) => {
+test("an answer that fails closes its connection, and no other", async (t) => {
   const fronted = await startFronted(t);
   const [line, other] = [await openLine(fronted.listener), await openLine(fronted.listener)];
   line.send(get("/later/1") + get("/a"));

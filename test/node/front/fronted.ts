@@ -49,32 +49,32 @@ export function sendHit({ head, sink }: FrontRequest, body: Buffer): "sent" | Pr
   return sink.pendingBytes() === 0 ? "sent" : sink.closed().then(() => "sent");
 }
 
-export interface FrontedOptions {
+interface FrontedOptions {
   check?: number;
   application?: RequestListener;
   connectionsMax?: number;
-  /** These accept the connections, instead of the main thread. */
-  lanes?: Lanes;
 }
 
-export type StartFronted = (t: TestContext, options?: FrontedOptions) => Promise<Fronted>;
+/** The lanes of the tests in which these accept the connections, instead of the main thread. */
+const lanesOf = new WeakMap<TestContext, Lanes>();
 
 /**
  * Twice node:test's test(): the main thread accepts the connections, or a lane does.
- * @param notInLane why the test is about the main thread alone
+ * @param rest options.notInLane: why the test is about the main thread alone
  */
 export function test(
   name: string,
-  run: (t: TestContext, start: StartFronted) => Promise<void>,
-  { notInLane }: { notInLane?: string } = {},
+  ...rest:
+    [options: { notInLane: string }, run: (t: TestContext) => Promise<void>] | [run: (t: TestContext) => Promise<void>]
 ): void {
-  testOnce(name, async (t) => {
-    await run(t, startFronted);
-  });
-  if (notInLane !== undefined) return;
+  const [options, run] = rest.length === 2 ? rest : [undefined, rest[0]];
+  testOnce(name, run);
+  if (options !== undefined) return;
   testOnce(`${name}; in a lane`, async (t) => {
     const lanes = await sharedLanes(t);
-    if (lanes !== undefined) await run(t, async (own, options) => await startFronted(own, { ...options, lanes }));
+    if (lanes === undefined) return;
+    lanesOf.set(t, lanes);
+    await run(t);
   });
 }
 
@@ -129,7 +129,7 @@ export async function startFronted(t: TestContext, options: FrontedOptions = {})
   const listener = await listen("127.0.0.1", 0, echo, {
     front: { answer, clock },
     ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
-    lanes: options.lanes,
+    lanes: lanesOf.get(t),
     headers: 10_000,
     check: options.check ?? 5000,
   });

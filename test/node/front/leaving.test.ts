@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { type Line, openLine, problemOf, readAnswers } from "../http/raw.ts";
-import { type Fronted, get, type Held, type Later, sendHit, test, turns } from "./fronted.ts";
+import { type Fronted, get, type Held, type Later, sendHit, startFronted, test, turns } from "./fronted.ts";
 
 const largeBytes = 16 * 1024 * 1024;
 
@@ -119,7 +119,7 @@ async function endLater(at: Held | Later | undefined): Promise<void> {
   at.resolve("sent");
 }
 
-test("a client that leaves at any moment leaves nothing behind", async (t, startFronted) => {
+test("a client that leaves at any moment leaves nothing behind", async (t) => {
   const unhandled: unknown[] = [];
   process.on("warning", (warning) => unhandled.push(warning));
   const fronted = await startFronted(t);
@@ -156,7 +156,7 @@ async function halfClosed(fronted: Fronted, bytes: string): Promise<string[]> {
   return readAnswers(await line.rest()).map(({ status, body }) => (status === 200 ? body.toString() : String(status)));
 }
 
-test("a client that half-closes with its requests gets all responses, then the end (RFC 9112 §9.6)", async (t, startFronted) => {
+test("a client that half-closes with its requests gets all responses, then the end (RFC 9112 §9.6)", async (t) => {
   const fronted = await startFronted(t);
   assert.deepEqual(await halfClosed(fronted, ""), []);
   assert.deepEqual(await halfClosed(fronted, get("/hit/1")), ["/hit/1"]);
@@ -175,7 +175,7 @@ test("a client that half-closes with its requests gets all responses, then the e
   await fronted.nothingLeft();
 });
 
-test("a client that half-closes while it waits gets its response, and those to its further requests", async (t, startFronted) => {
+test("a client that half-closes while it waits gets its response, and those to its further requests", async (t) => {
   const fronted = await startFronted(t);
   const answer = async (at: Held | Later): Promise<void> => {
     if ("response" in at) {
@@ -211,7 +211,7 @@ test("a client that half-closes while it waits gets its response, and those to i
   await fronted.nothingLeft();
 });
 
-test("the server learns of a half-close before or after the request is relayed", async (t, startFronted) => {
+test("the server learns of a half-close before or after the request is relayed", async (t) => {
   const fronted = await startFronted(t);
   const rows: [name: string, send: (line: Line) => unknown][] = [
     ["behind it", (line) => line.send(get("/held"))],
@@ -253,7 +253,8 @@ test("the server learns of a half-close before or after the request is relayed",
 
 test(
   "a head that does not arrive in time gets a 408, and what arrives later is not a request",
-  async (t, startFronted) => {
+  { notInLane: "the lane has its own clock" },
+  async (t) => {
     const fronted = await startFronted(t);
     for (const before of ["", get("/hit"), get("/a")]) {
       for (const start of ["G", "GET / HTTP/1.1\r\n", get("/a").slice(0, -2)]) {
@@ -282,12 +283,12 @@ test(
     }
     await fronted.nothingLeft();
   },
-  { notInLane: "the lane has its own clock" },
 );
 
 test(
   "silent connections are closed: new ones after the wait for a head, others after the idle time",
-  async (t, startFronted) => {
+  { notInLane: "the lane has its own clock" },
+  async (t) => {
     const fronted = await startFronted(t);
     const quiet = await openLine(fronted.listener);
     const kept = await openLine(fronted.listener);
@@ -317,7 +318,6 @@ test(
     await Promise.all([kept.rest(), busy.rest()]);
     await fronted.nothingLeft();
   },
-  { notInLane: "the lane has its own clock" },
 );
 
 /** Lets what is under way come to its end. */
@@ -333,7 +333,7 @@ async function finish(at: Held | Later | undefined, line: Line): Promise<void> {
   else at.response.writeHead(200, { "Content-Length": "4" }).end("done");
 }
 
-test("close() lets responses in progress end, and closes idle connections at once", async (t, startFronted) => {
+test("close() lets responses in progress end, and closes idle connections at once", async (t) => {
   for (const { name, reach } of moments) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -351,7 +351,7 @@ test("close() lets responses in progress end, and closes idle connections at onc
   }
 });
 
-test("close() does not wait for the rest of a head after the response in progress", async (t, startFronted) => {
+test("close() does not wait for the rest of a head after the response in progress", async (t) => {
   for (const target of ["/held", "/later"]) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -364,7 +364,7 @@ test("close() does not wait for the rest of a head after the response in progres
   }
 });
 
-test("close() cuts off responses in progress after the grace time, at any moment", async (t, startFronted) => {
+test("close() cuts off responses in progress after the grace time, at any moment", async (t) => {
   for (const { name, reach } of moments) {
     const fronted = await startFronted(t);
     const line = await openLine(fronted.listener);
@@ -378,7 +378,7 @@ test("close() cuts off responses in progress after the grace time, at any moment
   }
 });
 
-test("a connection that sends nothing but empty lines has a deadline, behind a miss too", async (t, startFronted) => {
+test("a connection that sends nothing but empty lines has a deadline, behind a miss too", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/later"));

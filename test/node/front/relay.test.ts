@@ -8,7 +8,7 @@ import { turnsUntil } from "../../support/turns-until.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
 import { listenBehindFront, listenInLane } from "../http/both-forms.ts";
 import { openLine, readAnswers } from "../http/raw.ts";
-import { get, test, turns } from "./fronted.ts";
+import { get, startFronted, test, turns } from "./fronted.ts";
 
 /** Reports everything of a request that an application can see before its body. */
 const tellAll: RequestListener = (asked, response) => {
@@ -99,7 +99,7 @@ testOnce("a request with a body is the last of its connection, and its body is n
   if (lanes !== undefined) await sendBodies(t, listenInLane(lanes));
 });
 
-test("an event stream arrives event by event, and the server learns that its client has left", async (t, startFronted) => {
+test("an event stream arrives event by event, and the server learns that its client has left", async (t) => {
   const fronted = await startFronted(t);
   for (const leave of ["end", "destroy", "resetAndDestroy"] as const) {
     const line = await openLine(fronted.listener);
@@ -122,7 +122,7 @@ test("an event stream arrives event by event, and the server learns that its cli
   }
 });
 
-test("a client that does not read makes the server wait, and then gets everything", async (t, startFronted) => {
+test("a client that does not read makes the server wait, and then gets everything", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.socket.pause();
@@ -144,7 +144,7 @@ test("a client that does not read makes the server wait, and then gets everythin
   await fronted.nothingLeft();
 });
 
-test("a response that the application destroys is cut off, with or without requests after it", async (t, startFronted) => {
+test("a response that the application destroys is cut off, with or without requests after it", async (t) => {
   const fronted = await startFronted(t);
   for (const behind of ["", get("/hit")]) {
     const line = await openLine(fronted.listener);
@@ -159,7 +159,7 @@ test("a response that the application destroys is cut off, with or without reque
   assert.ok(!fronted.seen.some((one) => one.startsWith("front")));
 });
 
-test("a response that closes the connection is the last one, and arrives whatever waits after it", async (t, startFronted) => {
+test("a response that closes the connection is the last one, and arrives whatever waits after it", async (t) => {
   const fronted = await startFronted(t);
   const line = await openLine(fronted.listener);
   line.send(get("/held") + get("/hit") + get("/a"));

@@ -6,7 +6,7 @@ import { test as testOnce, type TestContext } from "node:test";
 import { createUnfinished, hold, type Holder } from "../../../node/front/unfinished.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { openLine } from "../http/raw.ts";
-import { type Fronted, get, test } from "./fronted.ts";
+import { type Fronted, get, startFronted, test } from "./fronted.ts";
 
 const MiB = 1024 * 1024;
 const holderOf = (network: string): Holder => ({ network: () => network, heldBytes: 0 });
@@ -46,7 +46,7 @@ async function sendHeads(
   return sockets;
 }
 
-test("a network that sends endless heads loses them when there are too many; others keep theirs", async (t, startFronted) => {
+test("a network that sends endless heads loses them when there are too many; others keep theirs", async (t) => {
   const fronted = await startFronted(t);
   const honest = await openLine(fronted.listener);
   honest.send(get("/half/way").slice(0, -2));
@@ -66,7 +66,7 @@ test("a network that sends endless heads loses them when there are too many; oth
 
 const wide = (target: string, lengthBytes: number): string => get(target, `X: ${"x".repeat(lengthBytes)}`);
 
-test("so does one whose requests wait behind responses that do not end, wherever they wait", async (t, startFronted) => {
+test("so does one whose requests wait behind responses that do not end, wherever they wait", async (t) => {
   const rows: [where: string, count: number, bytes: string][] = [
     ["behind a response of the server", 500, get("/held") + wide("/next", 4000).repeat(30)],
     ["behind a response of the front", 500, get("/later") + wide("/next", 4000).repeat(30)],

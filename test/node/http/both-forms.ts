@@ -22,18 +22,10 @@ export const listenInLane =
   async (host, port, application, options) =>
     await listenBehindFront(host, port, application, { ...options, lanes });
 
-/**
- * Three times node:test's test().
- * @param notInLane why the test is about other forms
- */
-export function test(
-  name: string,
-  run: (form: Form) => Promise<void>,
-  { notInLane }: { notInLane?: string } = {},
-): void {
+/** Three times node:test's test(). */
+export function test(name: string, run: (form: Form) => Promise<void>): void {
   testOnce(name, (t) => run({ t, listen }));
   testOnce(`${name}; behind a front`, (t) => run({ t, listen: listenBehindFront }));
-  if (notInLane !== undefined) return;
   testOnce(`${name}; in a lane`, async (t) => {
     const lanes = await sharedLanes(t);
     if (lanes !== undefined) await run({ t, listen: listenInLane(lanes) });
