@@ -30,6 +30,9 @@ const advice = {
   BROKEN_IMAGE: "Save the picture with another program, then upload it again.",
   TOO_MANY_PIXELS: "Upload a smaller picture, or raise `limits.sourcePixelsMax` of the fleet document.",
   HEADERS_TOO_LARGE: "Send fewer or shorter ones.",
+  NOT_IMPLEMENTED:
+    "Send the request without CONNECT, without an unknown method, and without transfer codings other than `chunked`.",
+  VERSION_NOT_SUPPORTED: "Send HTTP/1.1.",
   NOT_CACHED: "The request has the directive `only-if-cached`. Without it, the edge fetches the picture or the file.",
   LOOP_DETECTED: "The `origin` of an assets host leads back to the fleet. Correct it in the fleet document.",
   OVERLOADED:

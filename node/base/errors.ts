@@ -43,7 +43,9 @@ export const errorCatalogue = {
   BROKEN_IMAGE: client(422, "The picture can't be decoded"),
   TOO_MANY_PIXELS: client(422, "The picture has more pixels than the limit"),
   HEADERS_TOO_LARGE: client(431, "The request's header fields are larger than the limit"),
+  NOT_IMPLEMENTED: client(501, "The server does not implement what the request needs"),
   NOT_CACHED: client(504, "The request accepts only a cached response, and there is none"),
+  VERSION_NOT_SUPPORTED: client(505, "The server does not support this version of HTTP here"),
   LOOP_DETECTED: client(508, "The request is in a loop"),
   OVERLOADED: { status: 503, source: "internal", retryable: true, title: "The server is overloaded" },
   NETWORK_OVERLOADED: {

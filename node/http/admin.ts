@@ -12,7 +12,9 @@ import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
 import { Type } from "typebox";
+import { splitAbsolute } from "#base/absolute-form.ts";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
+import { whyRefused } from "#base/refused-request.ts";
 import { canonicalName } from "#record/domain-names.ts";
 import { hostOf } from "./target.ts";
 
@@ -42,11 +44,14 @@ export function buildAdminApp(parts: AdminParts): FastifyInstance {
     return503OnClosing: false,
     // An unknown parameter is most often the rest of a URL whose `&` was not encoded.
     ajv: { customOptions: { removeAdditional: false } },
+    rewriteUrl: ({ url = "" }) => splitAbsolute(url).rest,
     frameworkErrors: answerError,
   });
   const names = new Set(["localhost", ...parts.hosts.map((name) => canonicalName(name))]);
   app.addHook("onRequest", async (request) => {
-    refuseForeignHost(request.headers.host, names);
+    const refusal = whyRefused(request.raw);
+    if (refusal !== undefined) throw refusal;
+    refuseForeignHost(splitAbsolute(request.originalUrl).authority ?? request.headers.host, names);
   });
   const typed = app.withTypeProvider<TypeBoxTypeProvider>();
 

@@ -2,7 +2,7 @@
  * The application for clients: host and URL → an order → serve/ → deliver/.
  *
  *   GET|HEAD anything            the picture or asset
- *   GET /.nearcast/health        what other nodes probe: 200 ready, 503 starting or draining; if the request proves
+ *   GET|HEAD /.nearcast/health   what other nodes probe: 200 ready, 503 starting or draining; if the request proves
  *                                knowledge of the fleet secret, with this node's health answer and a proof
  *                                (node/health/health-proof.ts)
  *
@@ -10,12 +10,14 @@
  */
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { randomBytes } from "node:crypto";
+import { splitAbsolute } from "#base/absolute-form.ts";
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
 import { asNearcastError, type ErrorCode, NearcastError, problemOf } from "#base/errors.ts";
 import { type FailureLog, openFailureLog } from "#base/failure-log.ts";
 import { inertFields } from "#base/inert-fields.ts";
 import type { Log } from "#base/log.ts";
+import { whyRefused } from "#base/refused-request.ts";
 import type { Fleet } from "#document/document.ts";
 import type { Host } from "#document/schema/hosts.ts";
 import type { LoadMeter } from "#health/load-meter.ts";
@@ -97,7 +99,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
     logger: false,
     exposeHeadRoutes: false,
     genReqId: () => `${idPrefix}-${(requests += 1)}`,
-    rewriteUrl: (request) => (request.url === probePath ? probePath : "/"),
+    rewriteUrl: ({ url = "" }) => (splitAbsolute(url).rest === probePath ? probePath : "/"),
     return503OnClosing: false,
   });
   checkArrivals(app, state);
@@ -107,7 +109,7 @@ export function buildEdgeApp(parts: EdgeAppParts): FastifyInstance {
   return app;
 }
 
-/** Notes the time of arrival, and refuses all methods except GET and HEAD. */
+/** Notes the time of arrival. Refuses malformed requests, and all methods except GET and HEAD. */
 function checkArrivals(app: FastifyInstance, { clock }: State): void {
   // In fields of the request: a WeakMap with an entry per request slows down every garbage collection.
   app.decorateRequest("startedMs", 0);
@@ -115,6 +117,11 @@ function checkArrivals(app: FastifyInstance, { clock }: State): void {
   app.decorateRequest("outcome", undefined);
   app.addHook("onRequest", (request, reply, done) => {
     request.startedMs = clock.monotonicMs();
+    const refusal = whyRefused(request.raw);
+    if (refusal !== undefined) {
+      done(refusal);
+      return;
+    }
     if (request.method === "GET" || request.method === "HEAD") {
       done();
       return;
@@ -128,7 +135,7 @@ function checkArrivals(app: FastifyInstance, { clock }: State): void {
 function answerProbes(app: FastifyInstance, state: State): void {
   const { node, site, fleet, answer } = state;
   const proofs = createProofs(state.secrets);
-  app.get(probePath, (request, reply) => {
+  const answerProbe = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const presence = state.presence();
     const status = presence === "ready" ? 200 : 503;
     const said = { node, site, state: presence, fleetVersion: fleet()?.version ?? null };
@@ -137,7 +144,8 @@ function answerProbes(app: FastifyInstance, state: State): void {
     if (sign === undefined) return reply.send(JSON.stringify(said));
     const body = JSON.stringify({ ...said, word: answer() });
     return reply.header(proofField, sign(status, body)).send(body);
-  });
+  };
+  app.route({ method: ["GET", "HEAD"], url: probePath, handler: answerProbe });
 }
 
 /** Registers the one route of all pictures and assets. */
@@ -227,7 +235,7 @@ function answerErrors(app: FastifyInstance, state: State): void {
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = thrown instanceof NearcastError ? thrown : fromFramework(thrown);
     const problem = problemOf(error, request.id);
-    if (error.status >= 500) logFailure(state, error, request.id);
+    if (error.status >= 500 && !isOfProtocol(error)) logFailure(state, error, request.id);
     const nowMs = clock.monotonicMs();
     const durationMs = request.startedMs === 0 ? 0 : nowMs - request.startedMs;
     load.count(nowMs);
@@ -250,6 +258,11 @@ function logFailure({ failures }: State, error: NearcastError, requestId: string
   if (error.code === "INTERNAL") {
     failures.error(error.code, { err: error.cause ?? error, ...facts }, "a request failed");
   } else failures.warn(error.code, facts, "a request failed");
+}
+
+/** A client that speaks another protocol is no failure of this node or its origins. */
+function isOfProtocol({ code }: NearcastError): boolean {
+  return code === "NOT_IMPLEMENTED" || code === "VERSION_NOT_SUPPORTED";
 }
 
 /** In s: one second, unless the failure says when another attempt makes sense. */

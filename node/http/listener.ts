@@ -12,7 +12,7 @@ import { openPipeline, type Pipeline } from "./pipeline.ts";
 import type { Clock } from "#base/clock.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
 import { answerHalfClosed } from "#base/half-closed.ts";
-import { answerUnreadable } from "#base/unreadable-request.ts";
+import { answerUnreadable, connectRefused } from "#base/unreadable-request.ts";
 import type { TlsAcceptor } from "../tls/acceptor.ts";
 
 /**
@@ -117,6 +117,12 @@ export async function listen(
   answerHalfClosed(server);
   // No 100 (Continue): the final response does not wait for the body.
   server.on("checkContinue", pipeline.arrived);
+  // Other expectations are ignored (RFC 9110 §10.1.1).
+  server.on("checkExpectation", pipeline.arrived);
+  server.on("connect", (_request, socket) => {
+    socket.on("error", () => undefined); // Node has taken its own listener away; "close" follows
+    pipeline.broken(socket as Socket, connectRefused);
+  });
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);
   if (fronted !== undefined) front = putInFront(server, { ...fronted, connectionsMax, handshaking }, waits);

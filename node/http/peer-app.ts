@@ -14,11 +14,13 @@ import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomBytes } from "node:crypto";
 import { finished } from "node:stream/promises";
 import { Type } from "typebox";
+import { splitAbsolute } from "#base/absolute-form.ts";
 import type { Clock } from "#base/clock.ts";
 import { asNearcastError, NearcastError, problemOf } from "#base/errors.ts";
 import { type FailureLog, openFailureLog } from "#base/failure-log.ts";
 import { boundJsonBodies } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
+import { whyRefused } from "#base/refused-request.ts";
 import type { FeedPosition } from "#follow/feed.ts";
 import type { Fleet } from "#document/document.ts";
 import { writePictureFields } from "#base/picture-facts.ts";
@@ -65,6 +67,7 @@ export interface PeerAppParts {
   log: Log;
 }
 
+const readMethods = ["GET", "HEAD"];
 const strict = { additionalProperties: false } as const;
 /** A name has at most 500 bytes, each of which may be written as three. */
 const hotBytesMax = hotKeysMax * 2500;
@@ -101,6 +104,7 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     exposeHeadRoutes: false,
     genReqId: () => randomBytes(8).toString("hex"),
     return503OnClosing: false,
+    rewriteUrl: ({ url = "" }) => splitAbsolute(url).rest,
     bodyLimit: hotBytesMax,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     frameworkErrors: (error, request, reply) => {
@@ -108,6 +112,10 @@ export function buildPeerApp(parts: PeerAppParts): FastifyInstance {
     },
   });
   boundJsonBodies(app);
+  app.addHook("onRequest", async ({ raw }) => {
+    const refusal = whyRefused(raw);
+    if (refusal !== undefined) throw refusal;
+  });
   const routes = typed(app);
   serveImages(routes, state);
   serveSources(routes, state);
@@ -123,77 +131,92 @@ function typed(app: FastifyInstance) {
 
 function serveImages(app: App, state: State): void {
   const { images, fleet, clock } = state;
-  app.get("/v1/image", { schema: { querystring: namedVariant } }, async (request, reply) => {
-    const role = roleOf(request, ["owner", "spill"]);
-    const wanted = readVariant(documentOf(fleet), request.query);
-    const known = knownOf(request);
-    const context = contextFor(request, reply, clock);
-    const began = await begin(state, request);
-    const { record, object, outcome, status } = await images.serveToPeer(wanted, role, context);
-    const feedSeq = Math.min(record.feedSeq, object?.facts.feedSeq ?? record.feedSeq);
-    const told = tell(state, began, { ageMs: ageOf(record, clock), mark: record.mark, feedSeq, outcome, status });
-    const { meaning } = record;
-    if ("absentStatus" in meaning || object === null) {
-      return await reply
-        .headers(told)
-        .code("absentStatus" in meaning ? meaning.absentStatus : 404)
-        .send();
-    }
-    const source = { ...told, [fieldNames.source]: meaning.sha256 };
-    if (known.includes(meaning.sha256)) return await reply.headers(source).code(304).send();
-    const { etag, type = typeOf(object.headerBlock) } = object.facts.notes as { etag: string; type?: string };
-    const fields = { ...source, etag, "content-type": type, "content-length": String(object.lengthBytes) };
-    const head = { status: 200, fields: Object.entries(fields).flat() };
-    await sendBody(state, { request, reply, host: wanted.host.name }, head, object.body, wholeBody);
-    return await reply;
+  app.route({
+    method: readMethods,
+    url: "/v1/image",
+    schema: { querystring: namedVariant },
+    async handler(request, reply) {
+      const role = roleOf(request, ["owner", "spill"]);
+      const wanted = readVariant(documentOf(fleet), request.query);
+      const known = knownOf(request);
+      const context = contextFor(request, reply, clock);
+      const began = await begin(state, request);
+      const { record, object, outcome, status } = await images.serveToPeer(wanted, role, context);
+      const feedSeq = Math.min(record.feedSeq, object?.facts.feedSeq ?? record.feedSeq);
+      const told = tell(state, began, { ageMs: ageOf(record, clock), mark: record.mark, feedSeq, outcome, status });
+      const { meaning } = record;
+      if ("absentStatus" in meaning || object === null) {
+        return await reply
+          .headers(told)
+          .code("absentStatus" in meaning ? meaning.absentStatus : 404)
+          .send();
+      }
+      const source = { ...told, [fieldNames.source]: meaning.sha256 };
+      if (known.includes(meaning.sha256)) return await reply.headers(source).code(304).send();
+      const { etag, type = typeOf(object.headerBlock) } = object.facts.notes as { etag: string; type?: string };
+      const fields = { ...source, etag, "content-type": type, "content-length": String(object.lengthBytes) };
+      const head = { status: 200, fields: Object.entries(fields).flat() };
+      await sendBody(state, { request, reply, host: wanted.host.name }, head, object.body, wholeBody);
+      return await reply;
+    },
   });
 }
 
 function serveSources(app: App, state: State): void {
   const { images, fleet, clock } = state;
-  app.get("/v1/source", { schema: { querystring: namedSource } }, async (request, reply) => {
-    roleOf(request, ["shield"]);
-    const source = readSource(documentOf(fleet), request.query);
-    const known = knownOf(request);
-    const context = contextFor(request, reply, clock);
-    if (state.sourceBytes > sourceBytesMost) throw new Refused("busy");
-    const began = await begin(state, request);
-    const { record, body, outcome } = await images.sourceToPeer(source, known, context);
-    const { feedSeq, mark, meaning } = record;
-    reply.headers(tell(state, began, { ageMs: ageOf(record, clock), mark, feedSeq, outcome, status: null }));
-    if ("absentStatus" in meaning) return await reply.code(meaning.absentStatus).send();
-    reply.header(fieldNames.source, meaning.sha256);
-    if (record.picture !== undefined) reply.headers(writePictureFields(record.picture));
-    if (body === null) return await reply.code(304).send();
-    state.sourceBytes += body.length;
-    const arrived = (): void => {
-      state.sourceBytes -= body.length;
-    };
-    finished(reply.raw).then(arrived, arrived);
-    return await reply.type("application/octet-stream").send(body);
+  app.route({
+    method: readMethods,
+    url: "/v1/source",
+    schema: { querystring: namedSource },
+    async handler(request, reply) {
+      roleOf(request, ["shield"]);
+      const source = readSource(documentOf(fleet), request.query);
+      const known = knownOf(request);
+      const context = contextFor(request, reply, clock);
+      if (state.sourceBytes > sourceBytesMost) throw new Refused("busy");
+      const began = await begin(state, request);
+      const { record, body, outcome } = await images.sourceToPeer(source, known, context);
+      const { feedSeq, mark, meaning } = record;
+      reply.headers(tell(state, began, { ageMs: ageOf(record, clock), mark, feedSeq, outcome, status: null }));
+      if ("absentStatus" in meaning) return await reply.code(meaning.absentStatus).send();
+      reply.header(fieldNames.source, meaning.sha256);
+      if (record.picture !== undefined) reply.headers(writePictureFields(record.picture));
+      if (body === null) return await reply.code(304).send();
+      state.sourceBytes += body.length;
+      const arrived = (): void => {
+        state.sourceBytes -= body.length;
+      };
+      finished(reply.raw).then(arrived, arrived);
+      return await reply.type("application/octet-stream").send(body);
+    },
   });
 }
 
 function serveAssets(app: App, state: State): void {
   const { assets, fleet, clock } = state;
-  app.get("/v1/asset", { schema: { querystring: namedHost } }, async (request, reply) => {
-    const role = roleOf(request, roles);
-    const host = hostOfKind(documentOf(fleet), request.query.host, "assets");
-    const target = targetOf(request);
-    const context = contextFor(request, reply, clock);
-    const began = await begin(state, request);
-    const fields = { ...request.headers };
-    delete fields.authorization;
-    const delivery = await assets.serveToPeer(
-      { host, method: "GET", target, primaryKey: primaryKeyOf(host, target), fields },
-      role,
-      context,
-    );
-    const { outcome, ageSeconds, feedSeq, isSoftPurged, statusBefore: status = null } = delivery;
-    const mark = isSoftPurged ? "soft" : null;
-    const told = tell(state, began, { ageMs: (ageSeconds ?? 0) * 1000, mark, feedSeq, outcome, status });
-    await sendAsset(state, { request, reply, host: host.name }, delivery, told);
-    return await reply;
+  app.route({
+    method: readMethods,
+    url: "/v1/asset",
+    schema: { querystring: namedHost },
+    async handler(request, reply) {
+      const role = roleOf(request, roles);
+      const host = hostOfKind(documentOf(fleet), request.query.host, "assets");
+      const target = targetOf(request);
+      const context = contextFor(request, reply, clock);
+      const began = await begin(state, request);
+      const fields = { ...request.headers };
+      delete fields.authorization;
+      const delivery = await assets.serveToPeer(
+        { host, method: "GET", target, primaryKey: primaryKeyOf(host, target), fields },
+        role,
+        context,
+      );
+      const { outcome, ageSeconds, feedSeq, isSoftPurged, statusBefore: status = null } = delivery;
+      const mark = isSoftPurged ? "soft" : null;
+      const told = tell(state, began, { ageMs: (ageSeconds ?? 0) * 1000, mark, feedSeq, outcome, status });
+      await sendAsset(state, { request, reply, host: host.name }, delivery, told);
+      return await reply;
+    },
   });
 }
 
@@ -296,7 +319,8 @@ async function sendBody(state: State, exchange: Exchange, head: Head, body: Body
   const { request, reply, host } = exchange;
   const { raw } = reply;
   try {
-    const sent = await send(head, body, part, http1Sink(raw), { rules: transfers, share: () => peersShare });
+    const wanted = request.method === "HEAD" ? null : part;
+    const sent = await send(head, body, wanted, http1Sink(raw), { rules: transfers, share: () => peersShare });
     const { end, bodyBytes, error } = sent;
     const facts = { requestId: request.id, host, end, bodyBytes, reason: error?.message };
     if (end !== "complete") log.debug(facts, "a response ended early");

@@ -8,7 +8,7 @@
  *                └── too many: no more is read from the connection, and the last response closes it
  *
  * No request here has a body that is of use, and reading one can cost far more than sending it (a chunk may have one
- * byte). So a request with a body is the last one of its connection, and its body is not read.
+ * byte). So a request with a body is the last one of its connection, and its body is not read. So is one with Upgrade.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
@@ -87,7 +87,7 @@ export function openPipeline(
         lines.set(socket, line);
       }
       if (line.isFull) return;
-      if (hasBody(request)) {
+      if (isLast(request)) {
         line.isFull = true;
         response.shouldKeepAlive = false;
         events.unwanted(socket);
@@ -121,7 +121,14 @@ function isEnd({ code = "" }: Error & { code?: string }): boolean {
   return code === "ECONNRESET" || code === "ERR_HTTP_REQUEST_TIMEOUT";
 }
 
-/** RFC 9112 §6.3 */
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
+/**
+ * Whether the connection closes after this request. What follows a request with `Upgrade` in the same segment is lost:
+ * Node's parser stops there, also if the server ignores the field (RFC 9110 §7.8).
+ */
+function isLast({ headers }: IncomingMessage): boolean {
+  return (
+    headers["transfer-encoding"] !== undefined ||
+    (headers["content-length"] ?? "0") !== "0" ||
+    headers.upgrade !== undefined
+  );
 }

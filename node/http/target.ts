@@ -4,6 +4,7 @@
  * Nothing here decodes what it passes on. For pictures, each segment is decoded by the rules for source names. For
  * assets, the target goes to the origin as the client wrote it, after a check that it does not lead upwards.
  */
+import { splitAbsolute } from "#base/absolute-form.ts";
 
 /** Longer targets get a 414: the longest legitimate one (a name of 500 encoded bytes and all parameters) has 2 KB. */
 export const targetLengthMax = 8192;
@@ -18,9 +19,7 @@ export function parseTarget(target: string): ParsedTarget {
     const reason = `the request target has ${target.length} characters, at most ${targetLengthMax} are allowed`;
     return { outcome: "rejected", code: "URI_TOO_LONG", reason };
   }
-  const absolute = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target);
-  const authority = absolute?.[1] ?? null;
-  const rest = absolute === null ? target : (absolute[2] ?? "");
+  const { authority, rest } = splitAbsolute(target);
   const originForm = rest === "" || rest.startsWith("?") ? `/${rest}` : rest;
   if (!originForm.startsWith("/")) {
     return { outcome: "rejected", code: "BAD_REQUEST", reason: "the request target does not begin with a slash" };
@@ -40,8 +39,9 @@ function whyBadPath(path: string): string | null {
   if (plainPath.test(path)) return null;
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return "the path has a percent sign without two hexadecimal digits";
   if (/%00/.test(path)) return "the path has a NUL";
+  // Browsers send `|` and `^` as they are (WHATWG URL, path percent-encode set); RFC 3986 would have them encoded.
   // oxlint-disable-next-line no-control-regex -- these are what is looked for
-  if (/[\u0000-\u0020\u007f-\uffff"#<>\\^`{|}]/.test(path))
+  if (/[\u0000-\u0020\u007f-\uffff"#<>\\`{}]/.test(path))
     return "the path has a character that must be percent-encoded";
   for (const segment of path.split("/")) {
     // Some servers remove `;…` from a segment before they look at it.

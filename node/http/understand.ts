@@ -21,6 +21,8 @@ import { hostOf, parseTarget } from "./target.ts";
 /** What a request wants, once it is understood. */
 export type Order = { kind: "images"; order: ImageOrder } | { kind: "assets"; order: AssetOrder };
 
+/** Stands for the host of a request without Host, which only HTTP/1.0 may be (base/refused-request.ts). */
+const hostOfNone = "localhost";
 /** How many orders of each kind are remembered, and how long they may be: at most about 2 KB each. */
 const ordersMax = 10_000;
 const rememberedTargetMax = 1024;
@@ -36,7 +38,7 @@ export function rememberOrders(): (document: Fleet, request: Asked) => Order {
   const assets = new LRUCache<string, Omit<AssetOrder, "method" | "fields">>({ max: ordersMax });
   let ofDocument: Fleet | undefined;
   return (document, request) => {
-    const { method, target, host = "", accept = "" } = request;
+    const { method, target, host = hostOfNone, accept = "" } = request;
     if (document !== ofDocument) {
       images.clear();
       assets.clear();
@@ -85,15 +87,8 @@ export interface Asked {
   readonly fields: () => AssetOrder["fields"];
 }
 
-/** Those parts, as Node's server has read them. @throws NearcastError BAD_REQUEST for more than one Host */
-export function askedOf({ method, headers, rawHeaders }: IncomingMessage, target: string): Asked {
-  let hosts = 0;
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? "";
-    if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
-  }
-  // Node keeps the first of several; proxies in front of it may have used the last (RFC 9112 §3.2).
-  if (hosts > 1) throw new NearcastError("BAD_REQUEST", "the request must have only one Host field");
+/** Those parts, as Node's server has read them. */
+export function askedOf({ method, headers }: IncomingMessage, target: string): Asked {
   const { host, accept } = headers;
   return { method: method === "HEAD" ? "HEAD" : "GET", target, host, accept, fields: () => headers };
 }
@@ -158,7 +153,7 @@ function parseSourceName(prefix: string, path: string): string {
 }
 
 /** The host that a request names; a bare address means the first `images` host, so that one `curl` works at once. */
-function pickHost(document: Fleet, authority: string | undefined): Host {
+function pickHost(document: Fleet, authority = hostOfNone): Host {
   const name = hostOf(authority);
   if (name === null) throw new NearcastError("BAD_REQUEST", "the request needs a valid Host field");
   const found = hostsOf(document).get(name);

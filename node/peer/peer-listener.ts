@@ -111,6 +111,16 @@ export async function listenForPeers(options: {
 
   const isAccepted = ({ identity }: Proven): boolean => keys().some((key) => key.identity === identity);
 
+  const state: Answering = {
+    proven,
+    isAccepted,
+    isClosing: () => isClosing,
+    bodyBytesMax: most.bodyBytes,
+    application,
+  };
+  const answer: RequestListener = (request, response) => {
+    answerPeer(state, request, response);
+  };
   const server = createServer(
     {
       ...serverOptions(most, waits),
@@ -121,23 +131,15 @@ export async function listenForPeers(options: {
         return key.psk;
       },
     },
-    (request, response) => {
-      const { socket } = request;
-      const connection = proven.get(socket);
-      if (connection === undefined) {
-        socket.destroy();
-        return;
-      }
-      connection.answering += 1;
-      response.once("close", () => {
-        connection.answering -= 1;
-        if (isClosing) closeIdle(socket, connection);
-      });
-      if (isClosing || !isAccepted(connection)) response.shouldKeepAlive = false;
-      if (request.method === "OPTIONS") response.writeHead(204, { allow: "GET, HEAD, POST" }).end();
-      else if (isBodyBounded(request, response, most.bodyBytes)) application(request, response);
-    },
+    answer,
   );
+  // Only a POST has a body of use; anything else gets its response and no 100 before it (RFC 9110 §10.1.1).
+  server.on("checkContinue", (request, response) => {
+    answerPeer(state, request, response, () => {
+      if (request.method === "POST") response.writeContinue();
+    });
+  });
+  server.on("checkExpectation", answer);
   server.maxConnections = most.connections;
   server.setTimeout(waits.socketIdle);
 
@@ -291,6 +293,41 @@ function closeStale(
     const staleMs = nowMs - connection.staleSinceMs;
     if (staleMs >= waits.staleMost) socket.destroy();
     else if (staleMs >= waits.staleGrace) closeIdle(socket, connection);
+  }
+}
+
+/** What it takes to answer a request. */
+interface Answering {
+  readonly proven: ReadonlyMap<Duplex, Proven>;
+  readonly isAccepted: (connection: Proven) => boolean;
+  readonly isClosing: () => boolean;
+  readonly bodyBytesMax: number;
+  readonly application: RequestListener;
+}
+
+/** @param accepted called before the application gets the request */
+function answerPeer(
+  { proven, isAccepted, isClosing, bodyBytesMax, application }: Answering,
+  request: IncomingMessage,
+  response: ServerResponse,
+  accepted?: () => void,
+): void {
+  const { socket } = request;
+  const connection = proven.get(socket);
+  if (connection === undefined) {
+    socket.destroy();
+    return;
+  }
+  connection.answering += 1;
+  response.once("close", () => {
+    connection.answering -= 1;
+    if (isClosing()) closeIdle(socket, connection);
+  });
+  if (isClosing() || !isAccepted(connection)) response.shouldKeepAlive = false;
+  if (request.method === "OPTIONS") response.writeHead(204, { allow: "GET, HEAD, POST" }).end();
+  else if (isBodyBounded(request, response, bodyBytesMax)) {
+    accepted?.();
+    application(request, response);
   }
 }
 

@@ -14,9 +14,13 @@ export function hostTag(host: string): string {
   return `host:${host}`;
 }
 
-/** A file of an assets host, with any query. @param host canonical */
+/**
+ * A file of an assets host, with any query. Some clients send `^` as it is, others and URL parsers encode it: one purge
+ * finds both.
+ * @param host canonical
+ */
 export function urlTag(host: string, path: string): string {
-  return `url:${host}${path}`;
+  return `url:${host}${path.replaceAll("^", "%5E")}`;
 }
 
 export function isUrlTag(tag: string): boolean {

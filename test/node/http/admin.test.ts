@@ -3,7 +3,7 @@ import { test, type TestContext } from "node:test";
 import { NearcastError } from "#base/errors.ts";
 import { type AdminParts, buildAdminApp } from "../../../node/http/admin.ts";
 import { type Listener, listen } from "../../../node/http/listener.ts";
-import { fieldOf, problemOf, request } from "./raw.ts";
+import { exchange, fieldOf, problemOf, readAnswer, request } from "./raw.ts";
 
 async function startAdmin(t: TestContext, parts: Partial<AdminParts> = {}): Promise<Listener> {
   const app = buildAdminApp({
@@ -189,5 +189,17 @@ test("only addresses, localhost and names that the operator gave are answered", 
       assert.ok(!answer.body.includes("fra1.internal"), "it does not say which names there are");
     }
   }
-  assert.equal((await request(listener, "GET /status")).status, 421, "without Host");
+  assert.equal((await request(listener, "GET /status")).status, 400, "without Host (RFC 9112 §3.2)");
+  assert.equal(readAnswer(await exchange(listener, "GET /status HTTP/1.0\r\n\r\n")).status, 421, "nor with HTTP/1.0");
+  // The authority of a target in absolute-form counts in place of Host (RFC 9112 §3.2.2).
+  const absolute = async (authority: string, field: string): Promise<number> =>
+    (await request(listener, `GET http://${authority}/healthz`, [`Host: ${field}`])).status;
+  assert.equal(await absolute("localhost:8081", "evil.test"), 200);
+  assert.equal(await absolute("evil.test", "localhost"), 421);
+});
+
+test("a method that is refused gets no 100 before its refusal (RFC 9110 §10.1.1)", async (t) => {
+  const listener = await startAdmin(t);
+  const bytes = "POST /status HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+  assert.match(await exchange(listener, bytes), /^HTTP\/1\.1 404 /);
 });

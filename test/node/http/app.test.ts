@@ -158,7 +158,8 @@ test("refusals are problems with code, request id and reason, not to be stored",
   const { listener, origin, served } = await startEdge(t);
   const rows: [requestLine: string, fields: string[], status: number, code: string, detail: RegExp][] = [
     ["GET /a", ["Host: other.test"], 421, "UNKNOWN_HOST", /^the host "other\.test" is not served here$/],
-    ["GET /a", [], 400, "BAD_REQUEST", /needs a valid Host field/],
+    ["GET /a", [], 400, "BAD_REQUEST", /needs a Host field/],
+    ["GET /a", ["Host: "], 400, "BAD_REQUEST", /needs a valid Host field/],
     ["GET /a", [img, "Host: static.cdn.test"], 400, "BAD_REQUEST", /only one Host field/],
     ["GET /a", [img, img], 400, "BAD_REQUEST", /only one Host field/],
     ["GET /%2e%2e/a", [assets], 400, "BAD_PATH", /segment/],
@@ -288,6 +289,13 @@ test("probes see the node's presence, whatever Host they name, also without a fl
         { node: "fra1", site: "fra", state: presence, fleetVersion: fleet?.version ?? null },
         presence,
       );
+      const head = await request(listener, "HEAD /.nearcast/health", [host]);
+      const [one, other] = [answer, head].map(({ status: code, fields }) => [
+        code,
+        fieldOf({ fields }, "content-length"),
+      ]);
+      assert.deepEqual(one, other, "HEAD works as GET does");
+      assert.equal((await request(listener, "GET http://x/.nearcast/health", [host])).status, status, "absolute-form");
     }
   }
 });

@@ -144,7 +144,7 @@ function readChunks(text: string): { body: string; after: string } {
 }
 
 /** The value of a field that is there once; fails where there are several. */
-export function fieldOf(answer: Answer, name: string): string | undefined {
+export function fieldOf(answer: Pick<Answer, "fields">, name: string): string | undefined {
   const values = answer.fields.get(name);
   if (values !== undefined && values.length > 1) throw new Error(`${name} is there ${values.length} times`);
   return values?.[0];

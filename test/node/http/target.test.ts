@@ -22,6 +22,7 @@ test("origin-form and absolute-form are split into path, query and authority, un
     ["/%252e%252e/a", "/%252e%252e/a", "", null], // decoded once it is the name `%2e%2e`
     ["/a;v=1/b", "/a;v=1/b", "", null],
     ["/a:b@c!$&'()*+,=~", "/a:b@c!$&'()*+,=~", "", null],
+    ["/a|b^c?|^", "/a|b^c", "|^", null], // as browsers send them
     ["http://host/a?b", "/a", "b", "host"],
     ["HTTPS://Host:8443/a", "/a", "", "Host:8443"],
     ["http://host", "/", "", "host"],
@@ -85,10 +86,8 @@ test("what some server could read as a way upwards, or can't read at all, is BAD
     '/a"b',
     "/a#b",
     "/<script>",
-    "/a^b",
     "/a`b",
     "/{a}",
-    "/a|b",
   ];
   for (const target of rows) assert.equal(codeOf(parseTarget(target)), "BAD_PATH", JSON.stringify(target));
 });

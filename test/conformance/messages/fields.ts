@@ -1,0 +1,97 @@
+/** Field lines (RFC 9112 §5), Connection, Expect and Upgrade (RFC 9110 §7.6.1, §7.8, §10.1.1). */
+import { ask, casesOf, get, hostLine, post, type RawCase, type Row } from "./raw-case.ts";
+
+const lines: readonly Row[] = [
+  ["an unknown field", "9110 §5.1", get("X: y"), "200", "open"],
+  ["an empty value", "9112 §5", get("X:"), "200", "open"],
+  ["a value of whitespace", "9112 §5", get("X: \t "), "200", "open"],
+  ["a name with all characters of a token", "9110 §5.6.2", get("!#$%&'*+-.^_`|~09AZaz: y"), "200", "open"],
+  ["obs-text in a value", "9110 §5.5", get("X: \xe4\xff"), "200", "open"],
+  ["no colon", "9112 §5", get("X y"), "400", "closed"],
+  ["no name", "9112 §5", get(": y"), "400", "closed"],
+  ["a space before the colon", "9112 §5.1", get("X : y"), "400", "closed"],
+  ["a tab before the colon", "9112 §5.1", get("X\t: y"), "400", "closed"],
+  ["a space in a name", "9110 §5.1", get("X Y: z"), "400", "closed"],
+  ["a parenthesis in a name", "9110 §5.1", get("X(: y"), "400|200", "either"],
+  ["obs-text in a name", "9110 §5.1", get("X\xe4: y"), "400|200", "either"],
+  ["NUL in a name", "9110 §5.1", get("X\0: y"), "400", "closed"],
+  ["NUL in a value", "9110 §5.5", get("X: a\0b"), "400|200", "either"],
+  ["a control character in a value", "9110 §5.5", get("X: a\x01b"), "400|200", "either"],
+  ["DEL in a value", "9110 §5.5", get("X: a\x7fb"), "400|200", "either"],
+  ["a bare CR in a value", "9112 §2.2", get("X: a\rb"), "400|200", "either"],
+  ["a bare CR that hides a field", "9112 §2.2", get("X: a\rTransfer-Encoding: chunked"), "400|200", "either"],
+  ["a bare CR at the end of a value", "9112 §2.2", get("X: a\r"), "400|200", "either"],
+  ["a bare LF in a value", "9112 §2.2", get("X: a\nY: b"), "400|200", "either"],
+  ["a bare LF behind the fields", "9112 §2.2", `GET /a HTTP/1.1\r\n${hostLine}\r\n\n`, "400|200", "either"],
+  ["a folded line", "9112 §5.2", get("X: a\r\n b"), "400|200", "either"],
+  ["a line folded with a tab", "9112 §5.2", get("X: a\r\n\tb"), "400|200", "either"],
+  ["a folded line that looks like a field", "9112 §5.2", get("X: a\r\n Host: unknown.test"), "400|200", "either"],
+  ["a space before the first field", "9112 §2.2", `GET /a HTTP/1.1\r\n ${hostLine}\r\n\r\n`, "400", "either"],
+  [
+    "a space before a first field that is skipped",
+    "9112 §2.2",
+    `GET /a HTTP/1.1\r\n X: y\r\n${hostLine}\r\n\r\n`,
+    "400|200",
+    "either",
+  ],
+  ["65 fields", "9110 §5.4", get(...Array.from({ length: 65 }, (_, index) => `X-${index}: y`)), "200", "open"],
+  ["a field of 100 KB", "9110 §5.4", get(`X: ${"y".repeat(100_000)}`), "431|400", "closed"],
+  ["30,000 fields", "9110 §5.4", get(...Array.from({ length: 30_000 }, () => "X: y")), "431|400", "closed"],
+];
+
+const connections: readonly Row[] = [
+  ["Connection: close", "9112 §9.6", get("Connection: close"), "200", "closed"],
+  ["Connection: Close", "9110 §7.6.1", get("Connection: Close"), "200", "closed"],
+  ["close in a list", "9110 §7.6.1", get("Connection: X-Y, close"), "200", "closed"],
+  ["close on a line of its own", "9110 §7.6.1", get("Connection: keep-alive", "Connection: close"), "200", "closed"],
+  ["Connection: keep-alive", "9112 §9.3", get("Connection: keep-alive"), "200", "open"],
+  ["another connection option", "9110 §7.6.1", get("Connection: X-Y", "X-Y: z"), "200", "open"],
+  ["Host as a connection option", "9110 §7.6.1", get("Connection: Host"), "200", "open"],
+  [
+    "Content-Length as a connection option",
+    "9110 §7.6.1",
+    get("Connection: Content-Length", "Content-Length: 0"),
+    "200|400",
+    "either",
+  ],
+  ["TE: trailers", "9110 §10.1.4", get("Connection: TE", "TE: trailers"), "200", "open"],
+  ["Trailer without a body", "9110 §6.6.2", get("Trailer: X"), "200|400", "either"],
+  ["Max-Forwards of GET", "9110 §7.6.2", get("Max-Forwards: 0"), "200", "open"],
+  ["Via", "9110 §7.6.3", get("Via: 1.1 x"), "200", "open"],
+  ["Upgrade to websocket", "9110 §7.8", get("Connection: Upgrade", "Upgrade: websocket"), "200|426", "either"],
+  [
+    "Upgrade to h2c",
+    "9110 §7.8",
+    get("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"),
+    "200",
+    "either",
+  ],
+  ["Upgrade of another method", "9110 §7.8", post("", "Connection: Upgrade", "Upgrade: x"), "405", "either"],
+  ["Upgrade of HTTP/1.0", "9110 §7.8", ask("GET /a HTTP/1.0", "Connection: Upgrade", "Upgrade: x"), "200", "closed"],
+  ["Upgrade without the option", "9110 §7.8", get("Upgrade: x"), "200", "either"],
+];
+
+const expectations: readonly Row[] = [
+  ["Expect without a body", "9110 §10.1.1", get("Expect: 100-continue"), "200", "either"],
+  ["Expect: 100-Continue", "9110 §10.1.1", get("Expect: 100-Continue"), "200", "either"],
+  ["no 100 before a refusal", "9110 §10.1.1", post("", "Expect: 100-continue", "Content-Length: 5"), "405", "either"],
+  [
+    "no 100 before a refusal of chunks",
+    "9110 §10.1.1",
+    post("", "Expect: 100-continue", "Transfer-Encoding: chunked"),
+    "405",
+    "either",
+  ],
+  [
+    "Expect, its body sent at once",
+    "9110 §10.1.1",
+    post("hello", "Expect: 100-continue", "Content-Length: 5"),
+    "405",
+    "either",
+  ],
+  ["an unknown expectation", "9110 §10.1.1", get("Expect: 200-ok"), "200|417", "either"],
+  ["Expect of HTTP/1.0", "9110 §10.1.1", ask("GET /a HTTP/1.0", "Expect: 100-continue"), "200", "closed"],
+  ["a request, then Expect", "9110 §10.1.1", get() + get("Expect: x"), "200 200|417", "either"],
+];
+
+export const fieldLines: readonly RawCase[] = casesOf([...lines, ...connections, ...expectations]);
