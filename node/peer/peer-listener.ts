@@ -133,11 +133,8 @@ export async function listenForPeers(options: {
     },
     answer,
   );
-  // Only a POST has a body of use; anything else gets its response and no 100 before it (RFC 9110 §10.1.1).
   server.on("checkContinue", (request, response) => {
-    answerPeer(state, request, response, () => {
-      if (request.method === "POST") response.writeContinue();
-    });
+    answerPeer(state, request, response, { isWaiting: true });
   });
   server.on("checkExpectation", answer);
   server.maxConnections = most.connections;
@@ -305,12 +302,12 @@ interface Answering {
   readonly application: RequestListener;
 }
 
-/** @param accepted called before the application gets the request */
+/** @param options.isWaiting whether the peer waits for a 100 before it sends the body (RFC 9110 §10.1.1) */
 function answerPeer(
   { proven, isAccepted, isClosing, bodyBytesMax, application }: Answering,
   request: IncomingMessage,
   response: ServerResponse,
-  accepted?: () => void,
+  { isWaiting = false } = {},
 ): void {
   const { socket } = request;
   const connection = proven.get(socket);
@@ -326,7 +323,8 @@ function answerPeer(
   if (isClosing() || !isAccepted(connection)) response.shouldKeepAlive = false;
   if (request.method === "OPTIONS") response.writeHead(204, { allow: "GET, HEAD, POST" }).end();
   else if (isBodyBounded(request, response, bodyBytesMax)) {
-    accepted?.();
+    // No other method has a body of use: it gets its response, and no 100 before that.
+    if (isWaiting && request.method === "POST") response.writeContinue();
     application(request, response);
   }
 }
