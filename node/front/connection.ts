@@ -13,6 +13,7 @@
  */
 import type { Clock } from "#base/clock.ts";
 import type { ClientConnection } from "./client-connection.ts";
+import type { Crowd } from "./crowd.ts";
 import type { CommonFields, LaneSink } from "./lane-sink.ts";
 import type { Relay } from "./relay.ts";
 import type { RequestHead } from "./request-head.ts";
@@ -41,8 +42,8 @@ export interface FrontParts {
   /** Answers a request whose head did not arrive in full in time, and closes the connection. */
   readonly tooLate: (socket: ClientConnection) => void;
   readonly waits: { readonly headers: number; readonly idle: number };
-  /** Past this, idle connections make room for new ones (crowd.ts). */
-  readonly connectionsMax: number;
+  /** Idle connections make room for new ones. */
+  readonly crowd: Crowd;
   readonly clock: Clock;
 }
 

@@ -5,30 +5,44 @@
  *   idle connections of   A ████████████      A ██████
  *   each network          B ██████        ─▶  B ██████     none keeps more than the level
  *                         C ██                C ██
+ *
+ * The connections of all protocols are one crowd.
  */
-import type { Connection, State } from "./connection.ts";
+
+export interface Crowd {
+  readonly connectionsMax: number;
+  readonly groups: Group[];
+}
+
+/** The connections of one protocol. */
+export interface Group {
+  readonly size: () => number;
+  /** Those without a request, the oldest first. */
+  readonly idle: () => Idle[];
+}
+
+export interface Idle {
+  readonly network: () => string;
+  /** Closes it; it is no longer counted afterwards. */
+  readonly close: () => void;
+}
 
 /** This share of all connections is closed at a time, so that they are not all counted for each new one. */
 const freedShare = 1 / 16;
 
 /** Whether one more connection may stay: there is room, or room was made. */
-export function hasRoom(state: State): boolean {
-  const { connections, connectionsMax } = state;
-  if (connections.size < connectionsMax) return true;
-  closeIdle(state, Math.ceil(connectionsMax * freedShare));
-  return connections.size < connectionsMax;
+export function hasRoom(crowd: Crowd): boolean {
+  const { groups, connectionsMax } = crowd;
+  if (sizeOf(crowd) < connectionsMax) return true;
+  const idle = groups.flatMap((group) => group.idle());
+  for (const { close } of crowdOf(idle, () => true, Math.ceil(connectionsMax * freedShare))) close();
+  return sizeOf(crowd) < connectionsMax;
 }
 
-/** Those that have been idle for longest, of the networks that have more than the level. */
-function closeIdle({ connections }: State, wanted: number): void {
-  for (const connection of crowdOf(connections, isIdle, wanted)) {
-    connections.delete(connection);
-    connection.socket.destroy();
-  }
-}
-
-function isIdle({ phase, rest }: Connection): boolean {
-  return phase === "reading" && rest === null;
+function sizeOf({ groups }: Crowd): number {
+  let size = 0;
+  for (const group of groups) size += group.size();
+  return size;
 }
 
 /**

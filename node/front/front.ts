@@ -5,11 +5,11 @@
  * A connection has one response in progress, and starts one request per turn of the event loop, however many requests
  * it sends at once. The bytes of the others wait; beyond a limit, the connection is not read.
  */
-import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Connection, FrontParts, Phase, State } from "./connection.ts";
-import { hasRoom } from "./crowd.ts";
+import { hasRoom, type Idle } from "./crowd.ts";
+import { dateField } from "./date-field.ts";
 import { joinedBytesMax, openLaneSink } from "./lane-sink.ts";
 import { answered, arrived, ended } from "./reading.ts";
 import { dropRest, holds, holdsNothing, refuse } from "./refusing.ts";
@@ -43,12 +43,13 @@ export function openFront(parts: FrontParts): Front {
     unfinished: createUnfinished(),
     head: newRequestHead(),
     common: {
-      date: dateOf(parts.clock),
+      date: dateField(parts.clock),
       keepAliveSeconds: Math.floor(parts.waits.idle / 1000),
       joined: Buffer.allocUnsafeSlow(joinedBytesMax),
     },
     isDraining: false,
   };
+  state.crowd.groups.push({ size: () => state.connections.size, idle: () => idleOf(state) });
   return {
     accept(socket) {
       accept(state, socket);
@@ -85,13 +86,27 @@ export function openFront(parts: FrontParts): Front {
   };
 }
 
+function idleOf({ connections }: State): Idle[] {
+  const idle: Idle[] = [];
+  for (const connection of connections) {
+    const { phase, rest, socket } = connection;
+    if (phase !== "reading" || rest !== null) continue;
+    const close = (): void => {
+      connections.delete(connection);
+      socket.destroy();
+    };
+    idle.push({ network: connection.network, close });
+  }
+  return idle;
+}
+
 function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) => boolean): boolean {
   if (phase === "relayed" || phase === "refused") return relay !== null && isAnswering(relay);
   return phase !== "reading";
 }
 
 function accept(state: State, socket: ClientConnection): void {
-  if (!hasRoom(state)) {
+  if (!hasRoom(state.crowd)) {
     socket.destroy();
     return;
   }
@@ -141,17 +156,4 @@ function sweep(state: State): void {
       refuse(state, connection);
     } else if (rest === null && silentMs >= (hasAnswered ? idle : headers)) socket.destroySoon();
   }
-}
-
-function dateOf(clock: Clock): () => string {
-  let second = -1;
-  let date = "";
-  return () => {
-    const now = Math.floor(clock.wallMs() / 1000);
-    if (now !== second) {
-      second = now;
-      date = new Date(now * 1000).toUTCString();
-    }
-    return date;
-  };
 }

@@ -35,11 +35,15 @@ const noted = [
 export type NotedField = (typeof noted)[number];
 /** Where a noted field is in `starts` and `ends`. */
 export const fieldIndex = Object.fromEntries(noted.map((name, index) => [name, index])) as Record<NotedField, number>;
+export const notedFields: readonly NotedField[] = noted;
 
 /** Requests with these fields go to the application, which has rules about them. */
 const notPlain = ["authorization", "cdn-loop"] as const;
 /** Fields that come with a body, an upgrade or an interim response. */
 const odd = ["content-length", "transfer-encoding", "te", "trailer", "expect", "upgrade", "http2-settings"] as const;
+
+/** A request with one of these is relayed. */
+export const relayedFields: readonly string[] = [...notPlain, ...odd];
 
 /** The positions of the parts of a head. One record serves all requests of a front. */
 export interface RequestHead {
@@ -93,6 +97,13 @@ const isTargetByte = byteSet(String.fromCharCode(...Array.from({ length: 94 }, (
 isTargetByte[0x23] = 0; // #
 /** Tab, visible ASCII, and obs-text (RFC 9110 §5.5). */
 const isValueByte = new Uint8Array(256).map((_, byte) => Number(byte === TAB || (byte >= 32 && byte !== 127)));
+
+/** Whether a target or the value of a field consists of characters that the front reads. */
+export function isMadeOf(kind: "target" | "value", text: string): boolean {
+  const set = kind === "target" ? isTargetByte : isValueByte;
+  for (let index = 0; index < text.length; index += 1) if (set[text.charCodeAt(index)] !== 1) return false;
+  return true;
+}
 
 function byteSet(characters: string): Uint8Array {
   const set = new Uint8Array(256);

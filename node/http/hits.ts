@@ -1,9 +1,10 @@
 /**
- * Serves hits for the front: a response that is fresh, and in memory or in the page cache, is sent in the turn in which
- * its request arrives. Everything else is left to the application (app.ts), which decides in the same way.
+ * Serves hits: a response that is fresh, and in memory or in the page cache, is sent in the turn in which its request
+ * arrives. Everything else is left to the application (app.ts), which decides in the same way.
  *
- * A small response that was requested before is sent without a decision (ready-hits.ts).
+ * Over HTTP/1.1, a small response that was requested before is sent without a decision (ready-hits.ts).
  */
+import type { IncomingHttpHeaders } from "node:http";
 import type { Clock } from "#base/clock.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { Log } from "#base/log.ts";
@@ -14,8 +15,10 @@ import { probePath } from "#health/prober.ts";
 import { deliver, holdUntilTaken, type Sent } from "../deliver/deliver.ts";
 import type { Delivery, Outcome } from "../deliver/outcome.ts";
 import type { TransferRules } from "../deliver/transfer.ts";
+import type { Sink } from "../deliver/sink.ts";
 import type { Answer, FrontRequest } from "../front/connection.ts";
 import { fieldIn, fieldsIn, isConditional } from "../front/request-head.ts";
+import type { AnswerPlain } from "../http2/connection.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { Presence, ServedRequest } from "./app.ts";
@@ -38,19 +41,72 @@ export interface HitsParts {
   log: Log;
 }
 
-const noFields = {};
+/** Both answer a request, or decline it. */
+export interface Hits {
+  readonly front: Answer;
+  readonly http2: AnswerPlain;
+}
 
-export function createHits(parts: HitsParts): Answer {
-  const { fleet, presence, isGated, ready } = parts;
+/** A request without a body, and without fields that the application has rules for. */
+interface PlainRequest {
+  readonly asked: Asked;
+  /** All noted fields (front/request-head.ts), if the response may be a part, a 304 or a 412; otherwise none. */
+  readonly conditions: IncomingHttpHeaders;
+  /** The network that pays for it. */
+  readonly share: () => string;
+  readonly sink: Sink;
+}
+
+const noConditions: IncomingHttpHeaders = {};
+
+export function createHits(parts: HitsParts): Hits {
+  const { fleet, presence, isGated, ready, clock } = parts;
   const understandOften = rememberOrders();
   let ofDocument: Fleet | undefined;
-  return (request) => {
+  /** Undefined: all requests are left to the application now. */
+  const currentDocument = (): Fleet | undefined => {
     const current = fleet();
-    if (current === null || presence() !== "ready" || isGated()) return "relay";
+    if (current === null || presence() !== "ready" || isGated()) return undefined;
     const { document } = current;
     if (document !== ofDocument) ready.outdate();
     ofDocument = document;
-    return answerReady(parts, request) ?? answerFound(parts, request, (target) => understandOften(document, target));
+    return document;
+  };
+  return {
+    front(request) {
+      const document = currentDocument();
+      if (document === undefined) return "relay";
+      const answered = answerReady(parts, request);
+      if (answered !== undefined) return answered;
+      const offer = (host: Host, delivery: Delivery): void => {
+        ready.offer(request, host, delivery, clock.wallMs());
+      };
+      return answerFound(parts, plainOf(request), (asked) => understandOften(document, asked), offer);
+    },
+    http2({ plain, remoteAddress, sink }) {
+      const document = currentDocument();
+      if (document === undefined) return "relay";
+      const { method, target, host, accept, fields } = plain;
+      const asked = { method, target, host, accept, fields: () => fields };
+      const conditions = plain.isConditional ? fields : noConditions;
+      const share = (): string => clientNetworkOf(remoteAddress);
+      return answerFound(parts, { asked, conditions, share, sink }, (one) => understandOften(document, one));
+    },
+  };
+}
+
+function plainOf({ bytes, head, socket, sink }: FrontRequest): PlainRequest {
+  return {
+    asked: {
+      method: head.isHead ? "HEAD" : "GET",
+      target: bytes.toString("latin1", head.targetStart, head.targetEnd),
+      host: fieldIn(bytes, head, "host"),
+      accept: fieldIn(bytes, head, "accept"),
+      fields: () => fieldsIn(bytes, head),
+    },
+    conditions: isConditional(head) ? fieldsIn(bytes, head) : noConditions,
+    share: () => clientNetworkOf(socket.remoteAddress),
+    sink,
   };
 }
 
@@ -70,27 +126,28 @@ function answerReady(parts: HitsParts, request: FrontRequest): "sent" | Promise<
   return ended instanceof Promise ? ended.then(report) : report(ended);
 }
 
-/** Looks for a response, and answers with it. */
+/**
+ * Looks for a response, and answers with it.
+ * @param delivered called with what was sent
+ */
 function answerFound(
   parts: HitsParts,
-  request: FrontRequest,
+  { asked, conditions, share, sink }: PlainRequest,
   understandAsked: (asked: Asked) => Order,
+  delivered?: (host: Host, delivery: Delivery) => void,
 ): "relay" | "sent" | Promise<"relay" | "sent"> {
-  const { node, transfers, ready, clock } = parts;
-  const { bytes, head, socket, sink } = request;
+  const { node, transfers, clock } = parts;
   const startedMs = clock.monotonicMs();
-  const method = head.isHead ? "HEAD" : "GET";
-  const headers = isConditional(head) ? fieldsIn(bytes, head) : noFields;
-  const found = find(parts, request, method === "GET" && headers === noFields, understandAsked);
+  const { method } = asked;
+  const found = find(parts, asked, method === "GET" && conditions === noConditions, understandAsked);
   if (found === undefined) return "relay";
   const { delivery } = found;
   const { host } = found.order.order;
   const report = reporter(parts, { host, outcome: delivery.outcome.word, startedMs });
-  const share = (): string => clientNetworkOf(socket.remoteAddress);
   const context = { node, startedMs, nowMs: clock.monotonicMs(), rules: transfers, share };
   try {
-    const sent = deliver({ method, headers }, delivery, sink, context);
-    ready.offer(request, host, delivery, clock.wallMs());
+    const sent = deliver({ method, headers: conditions }, delivery, sink, context);
+    delivered?.(host, delivery);
     return sent instanceof Promise ? sent.then(report, leave) : report(sent);
   } catch {
     return leave();
@@ -99,20 +156,13 @@ function answerFound(
 
 function find(
   { images, assets }: HitsParts,
-  { bytes, head }: FrontRequest,
+  asked: Asked,
   isWhole: boolean,
   understandAsked: (asked: Asked) => Order,
 ): { order: Order; delivery: Delivery } | undefined {
-  const target = bytes.toString("latin1", head.targetStart, head.targetEnd);
-  if (target === probePath) return undefined;
+  if (asked.target === probePath) return undefined;
   try {
-    const order = understandAsked({
-      method: head.isHead ? "HEAD" : "GET",
-      target,
-      host: fieldIn(bytes, head, "host"),
-      accept: fieldIn(bytes, head, "accept"),
-      fields: () => fieldsIn(bytes, head),
-    });
+    const order = understandAsked(asked);
     const delivery =
       order.kind === "images" ? images.serveNow(order.order, isWhole) : assets.serveNow(order.order, isWhole);
     return delivery === undefined || delivery.lengthBytes === null ? undefined : { order, delivery };

@@ -6,8 +6,11 @@
  */
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { Answer } from "../front/connection.ts";
+import type { Crowd } from "../front/crowd.ts";
 import { type Front, openFront } from "../front/front.ts";
 import type { LaneListener, Lanes } from "../front/lane/lanes.ts";
+import type { AnswerPlain } from "../http2/connection.ts";
+import { openHttp2 } from "../http2/http2.ts";
 import { openPipeline, type Pipeline } from "./pipeline.ts";
 import type { Clock } from "#base/clock.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
@@ -64,10 +67,14 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
 }
 
 export interface FrontOptions {
-  answer: Answer;
-  clock: Clock;
+  readonly answer: Answer;
+  readonly clock: Clock;
   /** Connections begin with a handshake. Absent: HTTP in the clear. */
-  tls?: Pick<TlsAcceptor, "accept">;
+  readonly tls?: Pick<TlsAcceptor, "accept">;
+  /** The same for requests over HTTP/2. Absent: HTTP/1.1 alone. */
+  readonly http2?: AnswerPlain;
+  /** Whether a connection uses HTTP/2; by default, whether it has negotiated `h2` (ALPN, RFC 7301). */
+  readonly isHttp2?: (socket: Socket) => boolean;
 }
 
 /** @throws the system's error when the address can't be bound; ENOTSUP: no SO_REUSEPORT here */
@@ -214,39 +221,70 @@ async function closeLane(
   server.close();
 }
 
-/** Sends new connections to the front, which gives relays to the server. */
+/** How often HTTP/2 connections are charged for what serves no request. */
+const chargeMs = 1000;
+
+/** Sends new connections to the front, or to HTTP/2. Both give the server what they do not answer. */
 function putInFront(
   server: Server,
   options: FrontOptions & { connectionsMax: number; handshaking: Set<Socket> },
   waits: { headers: number; check: number },
 ): Front {
-  const { answer, clock, tls, connectionsMax, handshaking } = options;
+  const { answer, clock, connectionsMax } = options;
   const serve = server.listeners("connection") as ((this: Server, connection: object) => void)[];
   server.removeAllListeners("connection");
-  const front = openFront({
-    answer,
-    serve(relay) {
-      for (const listener of serve) listener.call(server, relay);
+  const crowd: Crowd = { connectionsMax, groups: [] };
+  const common = {
+    waits: { headers: waits.headers, idle: keepAliveMs },
+    crowd,
+    clock,
+    serve(connection: object) {
+      for (const listener of serve) listener.call(server, connection);
     },
+  };
+  const front = openFront({
+    ...common,
+    answer,
     tooLate(socket) {
       answerUnreadable(Object.assign(new Error("too late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
     },
-    waits: { headers: waits.headers, idle: keepAliveMs },
-    connectionsMax,
-    clock,
   });
-  if (tls === undefined) server.on("connection", front.accept);
+  const stops = [clock.every(waits.check, front.sweep)];
+  server.once("close", () => {
+    for (const stop of stops) stop();
+  });
+  const http2 = options.http2 === undefined ? undefined : openHttp2({ ...common, answer: options.http2 });
+  if (http2 !== undefined) stops.push(clock.every(waits.check, http2.sweep), clock.every(chargeMs, http2.calm));
+  const { tls, handshaking, isHttp2 = hasNegotiatedHttp2 } = options;
+  const accept = (socket: Socket): void => {
+    if (http2 !== undefined && isHttp2(socket)) http2.accept(socket);
+    else front.accept(socket);
+  };
+  if (tls === undefined) server.on("connection", accept);
   else {
     server.on("connection", (socket) => {
       handshaking.add(socket);
       socket.once("close", () => handshaking.delete(socket));
       tls.accept(socket, (secured) => {
         handshaking.delete(socket);
-        front.accept(secured);
+        accept(secured);
       });
     });
   }
-  const stop = clock.every(waits.check, front.sweep);
-  server.once("close", stop);
-  return front;
+  if (http2 === undefined) return front;
+  return {
+    ...front,
+    drain(isAnswering) {
+      front.drain(isAnswering);
+      http2.drain();
+    },
+    closeAll() {
+      front.closeAll();
+      http2.closeAll();
+    },
+  };
+}
+
+function hasNegotiatedHttp2(socket: Socket): boolean {
+  return "alpnProtocol" in socket && socket.alpnProtocol === "h2";
 }

@@ -5,8 +5,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { NearcastError } from "#base/errors.ts";
 import { listenFailure } from "#base/listen-failure.ts";
 import { connectionsFor } from "#base/open-files.ts";
-import type { Answer } from "../../front/connection.ts";
 import { type Lanes, lanesMissing, openLanes } from "../../front/lane/lanes.ts";
+import type { Hits } from "../../http/hits.ts";
 import { connectionsMost, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { TlsAcceptor } from "../../tls/acceptor.ts";
 import type { EdgeSetup } from "../setup.ts";
@@ -15,10 +15,10 @@ const requestGraceMs = 3000;
 /** A connection that a lane lends needs a pair of sockets besides its own. */
 const descriptorsPerLent = 3;
 
-/** What answers clients: hits for the front, and the application for everything else. */
+/** What answers clients: hits at once, and the application for everything else. */
 export interface ClientSide {
   readonly edgeApp: FastifyInstance;
-  readonly hits: Answer;
+  readonly hits: Hits;
   /** Called for each new connection. */
   readonly accepted: () => void;
   /** Null: no HTTPS. */
@@ -42,16 +42,17 @@ export async function listenForClients(
   const { config, process, lifecycle, clock } = setup;
   const lanes = await lanesFor(setup);
   const endpoints = [
-    ...config.http.map((endpoint) => ({ endpoint, ofTls: {}, lanes, isSecure: false })),
+    ...config.http.map((endpoint) => ({ endpoint, protocols: {}, lanes, isSecure: false })),
     ...(tls === null ? [] : (config.https?.addresses ?? [])).map((endpoint) => {
-      return { endpoint, ofTls: { tls: tls as TlsAcceptor }, lanes: undefined, isSecure: true };
+      const protocols = { tls: tls as TlsAcceptor, http2: hits.http2 };
+      return { endpoint, protocols, lanes: undefined, isSecure: true };
     }),
   ];
   const shares = endpoints.reduce((sum, { lanes: own }) => sum + (own === undefined ? 1 : descriptorsPerLent), 0);
-  for (const { endpoint, ofTls, lanes: own, isSecure } of endpoints) {
+  for (const { endpoint, protocols, lanes: own, isSecure } of endpoints) {
     const listener = await listenOn(endpoint, edgeApp, {
       reusePort: process.sharesPorts,
-      front: { answer: hits, clock, ...ofTls },
+      front: { answer: hits.front, clock, ...protocols },
       lanes: own,
       connectionsMax: connectionsFor(shares, connectionsMost),
       accepted,

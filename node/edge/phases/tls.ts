@@ -63,7 +63,7 @@ export async function openTls(options: {
   const acceptor = openTlsAcceptor({
     certificates: certificates.index,
     ticketKeys: openTicketKeys(secrets, clock),
-    protocols: ["http/1.1"],
+    protocols: ["h2", "http/1.1"],
     clock,
   });
   lifecycle.defer("TLS handshakes", acceptor.close);

@@ -64,8 +64,8 @@ export interface RunningEdge {
   skip: (seconds: number) => void;
   /** Asks as clients do: the front answers what it can. */
   ask: (target: string, options?: AskOptions) => Promise<Got>;
-  /** Where the same application listens with a front, and without. */
-  listeners: () => { fronted: Listener; alone: Listener };
+  /** Where the same application listens with a front, and without; and for HTTP/2 without TLS. */
+  listeners: () => { fronted: Listener; alone: Listener; overHttp2: Listener };
   /** Applies a purge as the feed's follower does: the position moves on when it is in force. */
   purge: (event: object) => Promise<void>;
   /** Closes everything but the origin and the directory, and starts anew over them. */
@@ -182,13 +182,17 @@ export async function startEdge(
       clock,
     });
     const hits = createHits({ ...serving, isGated: () => false, ready: ready.hits, log });
-    const answer: typeof hits = (asked) => {
-      const answered = hits(asked);
+    const answer: typeof hits.front = (asked) => {
+      const answered = hits.front(asked);
       if (answered !== "relay") byFront += 1;
       return answered;
     };
     const fronted = await listen("127.0.0.1", 0, route, { front: { answer, clock } });
     closers.push(() => fronted.close(0));
+    const overHttp2 = await listen("127.0.0.1", 0, route, {
+      front: { answer, http2: hits.http2, isHttp2: () => true, clock },
+    });
+    closers.push(() => overHttp2.close(0));
     const alone = await listen("127.0.0.1", 0, route);
     closers.push(() => alone.close(0));
     const agent = new Agent({ keepAlive: true, maxSockets: 200 });
@@ -199,7 +203,7 @@ export async function startEdge(
       purger,
       fetcher,
       agent,
-      listeners: { fronted, alone },
+      listeners: { fronted, alone, overHttp2 },
       async close() {
         for (const close of closers.toReversed()) await close();
       },

@@ -23,7 +23,7 @@ function looksUp(state: { isGated?: boolean; presence?: Presence; hasFleet?: boo
     lookUps += 1;
   };
   const noteUses = (): void => assert.fail("nothing is used");
-  const answer = createHits({
+  const hits = createHits({
     node: "fra1",
     images: { serveNow },
     assets: { serveNow },
@@ -49,7 +49,7 @@ function looksUp(state: { isGated?: boolean; presence?: Presence; hasFleet?: boo
   assert.equal(readRequestHead(bytes, 0, bytes.length, head), "whole");
   const socket = new Socket();
   const sink = openLaneSink(socket, { date: () => "", keepAliveSeconds: 65, joined: Buffer.alloc(0) });
-  assert.equal(answer({ bytes, head, socket, sink }), "relay");
+  assert.equal(hits.front({ bytes, head, socket, sink }), "relay");
   return lookUps > 0;
 }
 

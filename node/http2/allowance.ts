@@ -1,0 +1,23 @@
+/**
+ * How much of something a connection may do: a burst, and a rate at which the burst is granted again (a token bucket).
+ * Pure.
+ */
+export interface Allowance {
+  left: number;
+  readonly burst: number;
+  readonly perSecond: number;
+  sinceMs: number;
+}
+
+export function openAllowance(burst: number, perSecond: number, nowMs: number): Allowance {
+  return { left: burst, burst, perSecond, sinceMs: nowMs };
+}
+
+/** @returns false: that was more than is allowed */
+export function spend(allowance: Allowance, amount: number, nowMs: number): boolean {
+  const { left, burst, perSecond, sinceMs } = allowance;
+  const granted = ((nowMs - sinceMs) / 1000) * perSecond;
+  allowance.left = Math.min(burst, left + granted) - amount;
+  allowance.sinceMs = nowMs;
+  return allowance.left >= 0;
+}

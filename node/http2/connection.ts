@@ -1,0 +1,89 @@
+/**
+ * The records of an HTTP/2 connection and of all of them. The other files of this folder work on them.
+ *
+ *   HEADERS ─▶ waiting ── its turn ──▶ malformed? ─▶ RST_STREAM
+ *                 │                    a hit? ─────▶ answered through a sink
+ *                 │                    else ───────▶ relayed: HTTP/1.1 over a virtual connection to Node's server
+ *                 └── reset by the client ──▶ forgotten; counts against the connection
+ */
+import type { Socket } from "node:net";
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Clock } from "#base/clock.ts";
+import type { Sink } from "../deliver/sink.ts";
+import type { Crowd } from "../front/crowd.ts";
+import type { Allowance } from "./allowance.ts";
+import type { PlainFields } from "./request-fields.ts";
+import type { OpenedVirtual, VirtualConnection } from "./virtual-connection.ts";
+
+/** A request that may be a hit. */
+export interface PlainStream {
+  readonly plain: PlainFields;
+  readonly remoteAddress: string | undefined;
+  readonly sink: Sink;
+}
+
+/**
+ * Answers a request, or declines it. "sent": the sink has the whole response. "relay": nothing was sent, and Node's
+ * server is to answer. If a promise rejects, the stream is cut.
+ */
+export type AnswerPlain = (request: PlainStream) => "relay" | "sent" | Promise<"relay" | "sent">;
+
+export interface Http2Parts {
+  readonly answer: AnswerPlain;
+  /** Hands a connection to Node's server. */
+  readonly serve: (connection: VirtualConnection) => void;
+  readonly waits: { readonly headers: number; readonly idle: number };
+  /** Idle connections make room for new ones. */
+  readonly crowd: Crowd;
+  readonly clock: Clock;
+}
+
+/** Since the start. */
+export interface Http2Counts {
+  connections: number;
+  /** Streams that were closed without a response, because the request was malformed. */
+  malformed: number;
+  /** Connections that were closed because of what they cost, by cause. */
+  readonly floods: Record<Flood, number>;
+}
+
+/** "resets": of streams whose response was not complete. "frames": bytes of frames that serve no request. */
+export type Flood = "resets" | "frames";
+
+export interface Connection {
+  readonly socket: Socket;
+  readonly session: ServerHttp2Session;
+  readonly remoteAddress: string | undefined;
+  readonly encrypted: boolean;
+  readonly network: () => string;
+  /** Streams whose request has arrived and which are not closed yet. */
+  readonly streams: Set<ServerHttp2Stream>;
+  /** Requests that wait for their turn, the oldest first. */
+  readonly waiting: Waiting[];
+  readonly virtuals: Set<OpenedVirtual>;
+  /** Whether a request of this connection has begun in this turn of the event loop. */
+  hasBegun: boolean;
+  hasAnswered: boolean;
+  /** When the last stream was closed, or the connection was accepted. */
+  sinceMs: number;
+  readonly resets: Allowance;
+  readonly frames: Allowance;
+  /** Bytes of requests that have arrived since frames were charged for the last time. */
+  requestBytes: number;
+  /** What had been read and written then. */
+  readonly charged: { readBytes: number; writtenBytes: number };
+}
+
+export interface Waiting {
+  readonly stream: ServerHttp2Stream;
+  /** Names and values in turn. */
+  readonly list: readonly string[];
+  readonly hasBody: boolean;
+}
+
+export interface State extends Http2Parts {
+  readonly connections: Set<Connection>;
+  readonly counts: Http2Counts;
+  readonly date: () => string;
+  isDraining: boolean;
+}

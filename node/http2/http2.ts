@@ -1,0 +1,187 @@
+/**
+ * HTTP/2 (RFC 9113) for clients, on node:http2. It takes connections that have negotiated `h2`, and answers as the
+ * front does: hits at once, everything else by Node's HTTP/1.1 server, to which each stream is a connection.
+ *
+ * A connection starts one request per turn of the event loop, however many streams it opens at once. It may have a
+ * limited number of streams, and a client pays for what serves no request (floods.ts).
+ */
+import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
+import { clientNetworkOf } from "#base/client-network.ts";
+import { hasRoom, type Idle } from "../front/crowd.ts";
+import { dateField } from "../front/date-field.ts";
+import { answer } from "./answering.ts";
+import type { Connection, Http2Counts, Http2Parts, State, Waiting } from "./connection.ts";
+import { chargeFrames, chargeReset, framesAllowance, resetsAllowance } from "./floods.ts";
+import { sessionOptions } from "./session-options.ts";
+
+export interface Http2 {
+  /** Takes a connection that has negotiated `h2`, from its first byte. */
+  readonly accept: (socket: Socket) => void;
+  /** Closes connections that have been silent for too long. */
+  readonly sweep: () => void;
+  /** Closes connections whose frames serve no request. To be called every second. */
+  readonly calm: () => void;
+  /** From now on, streams in progress end, and no new ones begin. */
+  readonly drain: () => void;
+  readonly closeAll: () => void;
+  readonly counts: () => Http2Counts & { readonly open: number; readonly streams: number };
+}
+
+export function openHttp2(parts: Http2Parts): Http2 {
+  const state: State = {
+    ...parts,
+    connections: new Set(),
+    counts: { connections: 0, malformed: 0, floods: { resets: 0, frames: 0 } },
+    date: dateField(parts.clock),
+    isDraining: false,
+  };
+  state.crowd.groups.push({ size: () => state.connections.size, idle: () => idleOf(state) });
+  return {
+    accept(socket) {
+      accept(state, socket);
+    },
+    sweep() {
+      sweep(state);
+    },
+    calm() {
+      for (const connection of state.connections) chargeFrames(state, connection);
+    },
+    drain() {
+      state.isDraining = true;
+      for (const { session } of state.connections) session.close();
+    },
+    closeAll() {
+      for (const connection of state.connections) destroy(connection);
+    },
+    counts() {
+      let streams = 0;
+      for (const connection of state.connections) streams += connection.streams.size;
+      return { ...state.counts, open: state.connections.size, streams };
+    },
+  };
+}
+
+function idleOf({ connections }: State): Idle[] {
+  const idle: Idle[] = [];
+  for (const connection of connections) {
+    if (connection.streams.size > 0) continue;
+    const close = (): void => {
+      connections.delete(connection);
+      destroy(connection);
+    };
+    idle.push({ network: connection.network, close });
+  }
+  return idle;
+}
+
+function destroy({ session, socket }: Connection): void {
+  session.destroy();
+  socket.destroy();
+}
+
+function accept(state: State, socket: Socket): void {
+  socket.on("error", () => undefined); // followed by "close"
+  if (!hasRoom(state.crowd) || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  const connection = open(state, socket, performServerHandshake(socket, sessionOptions));
+  const { session } = connection;
+  state.connections.add(connection);
+  state.counts.connections += 1;
+  session.on("error", () => undefined); // followed by "close"
+  session.on("stream", (stream: ServerHttp2Stream, _fields: object, _flags: number, list: string[]) => {
+    arrived(state, connection, { stream, list, hasBody: !stream.endAfterHeaders });
+  });
+  // Whoever can't send WINDOW_UPDATE any more has left.
+  socket.once("end", () => {
+    destroy(connection);
+  });
+  session.once("close", () => {
+    state.connections.delete(connection);
+    connection.waiting.length = 0;
+    socket.destroySoon();
+  });
+  if (state.isDraining) session.close();
+}
+
+function open(state: State, socket: Socket, session: ServerHttp2Session): Connection {
+  const { remoteAddress } = socket;
+  const nowMs = state.clock.monotonicMs();
+  let network: string | undefined;
+  return {
+    socket,
+    session,
+    remoteAddress,
+    encrypted: session.encrypted === true,
+    network: () => (network ??= clientNetworkOf(remoteAddress)),
+    streams: new Set(),
+    waiting: [],
+    virtuals: new Set(),
+    hasBegun: false,
+    hasAnswered: false,
+    sinceMs: nowMs,
+    resets: resetsAllowance(nowMs),
+    frames: framesAllowance(nowMs),
+    requestBytes: 0,
+    charged: { readBytes: 0, writtenBytes: 0 },
+  };
+}
+
+/** The head of a request has arrived. */
+function arrived(state: State, connection: Connection, request: Waiting): void {
+  const { stream } = request;
+  connection.requestBytes += sizeOf(request.list);
+  stream.on("error", () => undefined); // followed by "close"
+  if (stream.destroyed) {
+    chargeReset(state, connection);
+    return;
+  }
+  connection.streams.add(stream);
+  stream.once("close", () => {
+    closed(state, connection, stream);
+  });
+  if (connection.hasBegun) connection.waiting.push(request);
+  else begin(state, connection, request);
+}
+
+function closed(state: State, connection: Connection, stream: ServerHttp2Stream): void {
+  connection.streams.delete(stream);
+  connection.hasAnswered = true;
+  connection.sinceMs = state.clock.monotonicMs();
+  if (!stream.writableFinished) chargeReset(state, connection);
+}
+
+/** Begins one request, and the next one that waits in another turn. */
+function begin(state: State, connection: Connection, request: Waiting): void {
+  connection.hasBegun = true;
+  setImmediate(next, state, connection);
+  if (!request.stream.destroyed && !request.stream.closed) answer(state, connection, request);
+}
+
+function next(state: State, connection: Connection): void {
+  connection.hasBegun = false;
+  let request = connection.waiting.shift();
+  while (request?.stream.destroyed === true) request = connection.waiting.shift();
+  if (request !== undefined) begin(state, connection, request);
+}
+
+function sweep(state: State): void {
+  const nowMs = state.clock.monotonicMs();
+  const { headers, idle } = state.waits;
+  for (const connection of state.connections) {
+    for (const virtual of connection.virtuals) virtual.sweep(nowMs);
+    const { streams, sinceMs, hasAnswered, session } = connection;
+    if (streams.size > 0 || nowMs - sinceMs < (hasAnswered ? idle : headers)) continue;
+    if (session.closed) destroy(connection);
+    else session.close();
+  }
+}
+
+/** As RFC 9113 §6.5.2 counts a field list. */
+function sizeOf(list: readonly string[]): number {
+  let bytes = 0;
+  for (const text of list) bytes += text.length + 16;
+  return bytes;
+}

@@ -1,0 +1,90 @@
+/**
+ * The same requests to two edges that are alike, over HTTP/1.1 without a front and over HTTP/2. Their responses must be
+ * equal, except for fields about a connection, and what they asked their origins and told their metrics.
+ */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { seededRandom } from "#base/random.ts";
+import type { Listener } from "../../../node/http/listener.ts";
+import { rounds, seedOr } from "../../support/long.ts";
+import { type Answer, openLine, readAnswers } from "../../node/http/raw.ts";
+import { ask as askOver2, openSession, type Response2 } from "../../node/http2/ask.ts";
+import { comparable, openBoth, randomRequest, type Request, stored, textOf, unstored } from "./corpus.ts";
+
+/** Fields that HTTP/2 does not have (RFC 9113 §8.2.2). */
+const connectionFields = ["connection", "keep-alive", "transfer-encoding"];
+
+/** The request as HTTP/2 has it; undefined: it can't be sent. */
+function listOf({ method, target, host, lines }: Request): string[] | undefined {
+  // Malformed in HTTP/2, so that no response could be compared.
+  if (/[ @]|[^\x21-\x7e]/.test(host)) return undefined;
+  const list = [":method", method, ":scheme", "http", ":authority", host, ":path", target];
+  for (const line of lines) {
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon).toLowerCase();
+    if (name !== "host" && !connectionFields.includes(name)) list.push(name, line.slice(colon + 1).trim());
+  }
+  return list;
+}
+
+async function askOver1(listener: Listener, requests: readonly Request[]): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const request of requests) {
+    const line = await openLine(listener);
+    line.send(Buffer.from(textOf({ ...request, lines: [...request.lines, "Connection: close"] }), "latin1"));
+    answers.push(...readAnswers(await line.rest(), { isHead: request.method === "HEAD" }));
+  }
+  return answers;
+}
+
+/** What both protocols can say. */
+function sharedPart(answer: Answer): unknown {
+  const fields = new Map([...answer.fields].filter(([name]) => !connectionFields.includes(name)));
+  return comparable({ ...answer, fields, reason: "" });
+}
+
+function inTermsOf1({ status, fields, body, code }: Response2): Answer {
+  assert.equal(code, 0, "the response is complete");
+  return { status, reason: "", fields, body };
+}
+
+test("responses over HTTP/2 are those of HTTP/1.1", async (t) => {
+  const seed = seedOr(2027);
+  const random = seededRandom(seed);
+  const [over2, over1] = await openBoth(t);
+  const wanted = rounds(1000, 20_000);
+  const words = new Map<string, number>();
+  for (let asked = 0; asked < wanted;) {
+    const session = await openSession(t, over2.listeners().overHttp2);
+    for (let count = 0; count < 50; count += 1) {
+      const request = randomRequest(random);
+      const list = listOf(request);
+      if (list === undefined) continue;
+      asked += 1;
+      const where = `SEED=${seed}, request ${asked}: ${JSON.stringify(list)}`;
+      const [answer, [expected]] = await Promise.all([
+        askOver2(session, list),
+        askOver1(over1.listeners().alone, [request]),
+      ]);
+      assert.ok(expected !== undefined, where);
+      assert.deepEqual(sharedPart(inTermsOf1(answer)), sharedPart(expected), where);
+      await Promise.all([over2.flushed(), over1.flushed()]);
+      const [mine, theirs] = [over2, over1].map(({ served }) => {
+        const { host, kind, outcome, status, bodyBytes } = served.at(-1) ?? {};
+        return { host, kind, outcome, status, bodyBytes };
+      });
+      assert.deepEqual(mine, theirs, where);
+      words.set(String(mine?.outcome), (words.get(String(mine?.outcome)) ?? 0) + 1);
+      if (random() < 0.03) for (const edge of [over2, over1]) edge.skip(1);
+    }
+    session.close();
+    await once(session, "close");
+  }
+  t.diagnostic(JSON.stringify(Object.fromEntries(words)));
+  for (const word of ["hit", "miss", "error"]) assert.ok((words.get(word) ?? 0) > wanted / 100, word);
+  for (const target of [...Object.keys({ ...stored, ...unstored }), "/api/v1/images/p.jpg"]) {
+    const [mine, theirs] = [over2, over1].map(({ origin }) => origin.asked(target).map(({ method }) => method));
+    assert.deepEqual(mine, theirs, `questions to the origin for ${target}`);
+  }
+});

@@ -1,0 +1,68 @@
+/** HTTP/2 over TLS: the protocol is negotiated (ALPN, RFC 7301). */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:http2";
+import type { IncomingMessage } from "node:http";
+import { request } from "node:https";
+import { test, type TestContext } from "node:test";
+import { systemClock } from "#base/clock.ts";
+import { openTlsAcceptor } from "../../../node/tls/acceptor.ts";
+import { indexCertificates } from "../../../node/tls/certificate-index.ts";
+import { openTicketKeys } from "../../../node/tls/ticket-keys.ts";
+import { certificateFor, testAuthority } from "../../support/certificates.ts";
+import { served } from "../tls/secured.ts";
+import { ask, get } from "./ask.ts";
+import { type Started, startHttp2 } from "./started.ts";
+
+async function startOverTls(t: TestContext): Promise<Started> {
+  const certificates = indexCertificates([served(await certificateFor(["localhost"]))], undefined, Date.now());
+  const tls = openTlsAcceptor({
+    certificates: () => certificates,
+    ticketKeys: openTicketKeys(() => [], systemClock),
+    protocols: ["h2", "http/1.1"],
+    clock: systemClock,
+  });
+  t.after(() => {
+    tls.close();
+  });
+  return await startHttp2(t, {
+    tls,
+    application: ({ socket, url = "" }, response) => {
+      response.end(`${url} ${"encrypted" in socket && socket.encrypted === true ? "secure" : "clear"}`);
+    },
+  });
+}
+
+test("a client that negotiates h2 gets hits and relayed responses over HTTP/2", async (t) => {
+  const { listener, seen } = await startOverTls(t);
+  const session = connect(`https://127.0.0.1:${listener.port}`, {
+    ca: testAuthority.certificatePem,
+    servername: "localhost",
+  });
+  t.after(() => {
+    session.destroy();
+  });
+  await once(session, "connect");
+  assert.equal(session.alpnProtocol, "h2");
+  assert.equal((await ask(session, get("/hit/1"))).body.toString(), "/hit/1");
+  assert.equal((await ask(session, get("/other"))).body.toString(), "/other secure");
+  const large = await ask(session, get("/large/3000000"));
+  assert.deepEqual([large.body.length, large.code], [3_000_000, 0]);
+  assert.deepEqual(seen, ["hit /hit/1", "server /other", "hit /large/3000000"]);
+});
+
+test("a client that does not negotiate h2 gets HTTP/1.1", async (t) => {
+  const { listener } = await startOverTls(t);
+  const asking = request({
+    host: "127.0.0.1",
+    servername: "localhost",
+    port: listener.port,
+    ca: testAuthority.certificatePem,
+    path: "/a",
+  });
+  asking.end();
+  const [response] = (await once(asking, "response")) as [IncomingMessage];
+  assert.equal(response.httpVersion, "1.1");
+  assert.equal(response.statusCode, 200);
+  response.resume();
+});
