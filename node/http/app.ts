@@ -42,9 +42,10 @@ export interface ServedRequest {
   /** A host of the fleet document; null: the request named none of them. */
   host: string | null;
   kind: Host["kind"] | "none";
-  outcome: Outcome["word"] | "error";
+  /** `gone`: the client left before its response began. */
+  outcome: Outcome["word"] | "error" | "gone";
   status: number;
-  /** Time from the arrival of the request until the head of the response was handed to the system. */
+  /** Time from the arrival of the request until the head of the response was handed to the system, or it had left. */
   durationMs: number;
   /** Bytes of the body that were sent, although the client may have left before the end. */
   bodyBytes: number;
@@ -172,7 +173,7 @@ function serveContent(app: FastifyInstance, state: State): void {
           : send(state, { request, reply, host }, delivery);
       if (!(sending instanceof Promise)) return;
       sending.catch((error: unknown) => {
-        if (context.signal.aborted) reply.raw.destroy();
+        if (context.signal.aborted) clientLeft(state, { request, reply, host });
         else reply.send(error);
       });
     },
@@ -191,9 +192,9 @@ interface Exchange {
   host: Host;
 }
 
-/** Returns at once if the system took the whole response. @throws NearcastError OVERLOADED, in the promise */
+/** Returns at once if the system took the whole response. @throws NearcastError OVERLOADED, INTERNAL: nothing was sent */
 function send(state: State, { request, reply, host }: Exchange, delivery: Delivery): void | Promise<void> {
-  const { node, presence, served, load, transfers, failures, clock, log } = state;
+  const { node, presence, served, load, transfers, clock, log } = state;
   // Clients that keep their connection are told to open the next one elsewhere.
   if (presence() === "draining") reply.raw.shouldKeepAlive = false;
   request.outcome = delivery.outcome;
@@ -208,22 +209,33 @@ function send(state: State, { request, reply, host }: Exchange, delivery: Delive
     log.debug(facts, "a response ended early");
   };
   const share = (): string => clientNetworkOf(request.raw.socket.remoteAddress);
-  // For example, a field of the origin that can't be forwarded. The response may have begun, so it can only be cut off.
-  const unsendable = (error: unknown): void => {
-    load.count(nowMs);
-    failures.error("UNSENDABLE", { err: error }, "a response could not be sent; the client gets nothing");
-    reply.raw.destroy();
+  // For example, a field of the origin that can't be forwarded. Nothing was sent (deliver.ts).
+  const unsendable = (thrown: unknown): never => {
     dropUnread(delivery.body);
+    throw asNearcastError(thrown);
   };
+  let sent: Sent | Promise<Sent>;
   try {
     const context = { node, startedMs, nowMs, rules: transfers, share };
-    const sent = deliver(request.raw, delivery, http1Sink(reply.raw), context);
-    if (sent instanceof Promise) return sent.then(report, ifOurs(unsendable));
-    report(sent);
+    sent = deliver(request.raw, delivery, http1Sink(reply.raw), context);
   } catch (error) {
-    unsendable(error);
+    return unsendable(error);
   }
+  if (sent instanceof Promise) return sent.then(report, unsendable);
+  report(sent);
   reply.hijack();
+}
+
+/** The status that nginx logs for such a request; nobody receives it. */
+const clientClosedRequest = 499;
+
+/** Nothing was sent, and there is nobody to send it to. */
+function clientLeft({ served, load, clock }: State, { request, reply, host }: Exchange): void {
+  const nowMs = clock.monotonicMs();
+  const about = { host: host.name, kind: host.kind, outcome: "gone", status: clientClosedRequest } as const;
+  load.count(nowMs);
+  served({ ...about, durationMs: nowMs - request.startedMs, bodyBytes: 0 });
+  reply.raw.destroy();
 }
 
 /** Answers failed requests: problem details (RFC 9457) for clients, a log line for failures of this side. */
@@ -269,14 +281,6 @@ function isOfProtocol({ code }: NearcastError): boolean {
 function retryAfterOf({ facts }: NearcastError): string {
   const { retryAfterSeconds } = facts;
   return typeof retryAfterSeconds === "number" ? String(retryAfterSeconds) : "1";
-}
-
-/** Failures of ours are answered by the error handler; all others go to `action`. */
-function ifOurs(action: (error: unknown) => void): (error: unknown) => void {
-  return (error) => {
-    if (error instanceof NearcastError) throw error;
-    action(error);
-  };
 }
 
 function fromFramework(thrown: FastifyError): NearcastError {

@@ -1,125 +1,14 @@
 /** The public application over real sockets: real servers behind it, in front of a loopback origin. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { connect } from "node:net";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { NearcastError } from "#base/errors.ts";
-import type { Fleet } from "#document/document.ts";
-import type { HealthAnswer } from "#health/health.ts";
-import { createLoadMeter } from "#health/load-meter.ts";
 import { createProofs, proofField } from "#health/health-proof.ts";
-import { openDecoderPool } from "#image/pool.ts";
-import { openAssetFetcher } from "../../../node/fetch/asset.ts";
-import { openOriginClient } from "../../../node/fetch/origin.ts";
-import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/http/app.ts";
-import { type Listener, listen } from "../../../node/http/listener.ts";
-import { createAssetServer } from "../../../node/serve/asset.ts";
-import { openColdTurns } from "../../../node/serve/cold-turns.ts";
-import { createImageServer } from "../../../node/serve/image.ts";
-import { openCaches } from "../../support/caches.ts";
-import { fleetWith } from "../../support/fleet.ts";
-import { keptLog } from "../../support/kept-log.ts";
-import { answering, type LoopbackOrigin, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
-import { startHangingListener } from "../../support/hanging-listener.ts";
-import { shiftedClock } from "../../support/shifted-clock.ts";
-import { temporaryDirectory } from "../../support/temporary.ts";
-import { openTransfers } from "../../support/transfers.ts";
+import type { Presence, ServedRequest } from "../../../node/http/app.ts";
+import { answering } from "../../support/loopback-origin.ts";
 import { readCacheStatus } from "./cache-status.ts";
+import { assets, img, startEdge } from "./edge-app.ts";
 import { exchange, fieldOf, openLine, problemOf, readAnswer, readAnswers, request } from "./raw.ts";
-import { fixedToken } from "../../support/fixed-token.ts";
-import { turnsUntil } from "../../support/turns-until.ts";
-
-interface Edge {
-  listener: Listener;
-  origin: LoopbackOrigin;
-  served: ServedRequest[];
-  lines: ReturnType<typeof keptLog>["lines"];
-  document: Fleet;
-  /** How many answers counted. */
-  load: { requests: number };
-  /** What a test may change while it runs. */
-  so: {
-    presence: Presence;
-    gate: () => Promise<void> | null;
-    fleet: { version: number; document: Fleet } | null;
-    answer: HealthAnswer;
-    secrets: readonly Uint8Array[];
-  };
-}
-
-/** @param settings `originUrl`: of both hosts, instead of the scripted origin; `timeoutMs`: what they wait for it */
-async function startEdge(
-  t: TestContext,
-  script: Script = answering(200, { "cache-control": "max-age=60" }, "body"),
-  settings: { originUrl?: string; timeoutMs?: number } = {},
-) {
-  const origin = await startLoopbackOrigin(t, script);
-  const { originUrl = origin.url, timeoutMs = 10_000 } = settings;
-  const clock = shiftedClock();
-  const { log, lines } = keptLog();
-  const document = fleetWith({
-    hosts: [
-      { name: "img.cdn.test", kind: "images" },
-      { name: "static.cdn.test", kind: "assets", origin: originUrl, timeoutMs },
-    ],
-    limits: { originTimeoutMs: timeoutMs },
-  });
-  const directory = await temporaryDirectory(t);
-  const caches = await openCaches({ directory, clock, log });
-  t.after(caches.close);
-  const { tiers, records } = caches;
-  const outward = { clock, random: () => 0 };
-  const client = openOriginClient({ url: originUrl, token: fixedToken("unused"), ...outward });
-  t.after(() => client.close());
-  const fetcher = openAssetFetcher({ node: "fra1", privateNetworks: ["127.0.0.0/8"], ...outward });
-  t.after(() => fetcher.close());
-  const renderer = openDecoderPool({ size: 0, clock, log }); // no picture here gets so far as to be rendered
-  t.after(() => renderer.close());
-  const common = { tiers, coldTurns: openColdTurns(clock), fleet: () => document, feedSeq: () => 1, clock, log };
-  const served: ServedRequest[] = [];
-  const so: Edge["so"] = {
-    presence: "ready",
-    gate: () => null,
-    fleet: { version: 7, document },
-    answer: {},
-    secrets: [],
-  };
-  const load = { requests: 0 };
-  const meter = createLoadMeter(clock);
-  const app = buildEdgeApp({
-    node: "fra1",
-    site: "fra",
-    images: createImageServer({ ...common, records, origin: client, renderer, decoders: 1 }),
-    assets: createAssetServer({ ...common, fetcher }),
-    fleet: () => so.fleet,
-    presence: () => so.presence,
-    gate: () => so.gate(),
-    served: (one) => served.push(one),
-    transfers: openTransfers(clock),
-    load: {
-      ...meter,
-      count(...answered) {
-        load.requests += 1;
-        meter.count(...answered);
-      },
-    },
-    answer: () => so.answer,
-    secrets: () => so.secrets,
-    clock,
-    log,
-  });
-  await app.ready();
-  t.after(() => app.close());
-  const listener = await listen("127.0.0.1", 0, (asked, response) => {
-    app.routing(asked, response);
-  });
-  t.after(() => listener.close(0));
-  return { listener, origin, served, lines, document, load, so } satisfies Edge;
-}
-
-const img = "Host: img.cdn.test";
-const assets = "Host: static.cdn.test";
 
 test("other methods than GET and HEAD are 405, whatever the path, and told so (RFC 9110 §15.5.6)", async (t) => {
   const { listener, served } = await startEdge(t);
@@ -230,31 +119,6 @@ test("a host's name in any spelling is one host: the second request is a hit", a
   }
   assert.equal((await request(listener, "GET http://static.cdn.test/a", ["Host: other.test"])).status, 200);
   assert.equal(origin.asked.length, 1);
-});
-
-test("an origin's failure is a 5xx that says its code and nothing of the machine, in Cache-Status too", async (t) => {
-  for (const [host, kind] of [
-    [assets, "assets"],
-    [img, "images"],
-  ] as const) {
-    // An edge for each: of one code only so many lines are logged in a second.
-    const { listener, origin, served, lines } = await startEdge(t);
-    await origin.stop();
-    // Twice as many as it takes to open the breaker: the refusal looks the same.
-    for (let count = 0; count < 4; count += 1) {
-      const answer = await request(listener, "GET /a", [host]);
-      const problem = problemOf(answer);
-      assert.deepEqual([answer.status, problem["code"]], [502, "ORIGIN_UNREACHABLE"], kind);
-      assert.deepEqual(Object.keys(problem).toSorted(), ["code", "requestId", "status", "title", "type"], kind);
-      assert.ok(!answer.body.includes("127.0.0.1") && !answer.body.includes(String(origin.port)), kind);
-      assert.equal(fieldOf(answer, "cache-control"), "no-store", kind);
-      const [member] = readCacheStatus(fieldOf(answer, "cache-status") ?? "");
-      assert.deepEqual([member?.name, member?.parameters.get("detail")], ["fra1", "ORIGIN_UNREACHABLE"], kind);
-      assert.equal(served.at(-1)?.kind, kind);
-      const said = lines.at(-1);
-      assert.deepEqual([said?.level, said?.facts["requestId"]], ["warn", problem["requestId"]], kind);
-    }
-  }
 });
 
 test("a picture that is not there is a 404 problem of the host, and remembered", async (t) => {
@@ -424,90 +288,10 @@ test("requests on one connection are distinguished: each has its own host, outco
   );
 });
 
-test("an origin that sends what is no HTTP is a 502 like other failures of origins", async (t) => {
-  const { listener, served } = await startEdge(t, (_asked, response) => {
-    response.socket?.end("HTTP/1.1 200 OK\r\nX-Bad: a\x01b\r\nContent-Length: 4\r\n\r\nbody");
-  });
-  const answer = await request(listener, "GET /a", [assets]);
-  assert.deepEqual([answer.status, problemOf(answer)["code"]], [502, "ORIGIN_BAD_ANSWER"]);
-  assert.equal(served.at(-1)?.kind, "assets");
-});
-
 test("bytes above 0x7f in an origin's field are sent on as they came", async (t) => {
   const { listener } = await startEdge(t, (_asked, response) => {
     response.socket?.end(Buffer.from("HTTP/1.1 200 OK\r\nX-Own: caf\xe9\r\nContent-Length: 4\r\n\r\nbody", "latin1"));
   });
   const answer = await request(listener, "GET /a", [assets]);
   assert.deepEqual([answer.status, fieldOf(answer, "x-own")], [200, "caf\xe9"]);
-});
-
-test("a client waits for a hung origin as long as the setting and the log say, wherever it hangs", async (t) => {
-  const timeoutMs = 1500;
-  const hanging = await startHangingListener(t);
-  const sha256 = "0".repeat(64);
-  const headOnly: Script = (_request, response) => {
-    response.writeHead(200, { etag: `"${sha256}"`, "content-length": "100", "cache-control": "max-age=60" });
-    response.write("some of it");
-  };
-  const rows: [what: string, script: Script, originUrl: string | undefined][] = [
-    ["its headers never come", () => undefined, undefined],
-    ["its body stalls", headOnly, undefined],
-    ["no connection comes about", () => undefined, hanging.url],
-  ];
-  for (const [what, script, originUrl] of rows) {
-    for (const host of ["img.cdn.test", "static.cdn.test"]) {
-      const settings = originUrl === undefined ? { timeoutMs } : { timeoutMs, originUrl };
-      const { listener, lines } = await startEdge(t, script, settings);
-      const startedMs = performance.now();
-      const text = await exchange(listener, `GET /a.jpg HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
-      const waitedMs = performance.now() - startedMs;
-      const row = `${host}, ${what}: ${Math.round(waitedMs)} ms`;
-      // An asset's body that has begun can only be cut.
-      const isCut = host === "static.cdn.test" && script === headOnly;
-      if (isCut) assert.throws(() => readAnswer(text), row);
-      else {
-        const answer = readAnswer(text);
-        assert.deepEqual([answer.status, problemOf(answer)["code"]], [504, "ORIGIN_TIMEOUT"], row);
-      }
-      // undici looks at silent bodies once a second or so; the rest is for a machine that is busy.
-      assert.ok(waitedMs >= timeoutMs - 50 && waitedMs < timeoutMs + 2500, row);
-      const message = isCut ? "a response ended early" : "a request failed";
-      const told = lines.find((one) => one.message === message)?.facts;
-      assert.equal(typeof told?.["requestId"], "string", row);
-      if (isCut) assert.equal(told?.["host"], host, row);
-      if (!isCut) assert.equal(told?.["code"], "ORIGIN_TIMEOUT", row);
-      assert.match(String(told?.["reason"]), /within 1500 ms$/, row);
-    }
-  }
-});
-
-test("a flood of requests that fail makes five lines a second, and one with the number of the others", async (t) => {
-  const { listener, lines } = await startEdge(t, (_request, response) => {
-    response.destroy();
-  });
-  const flood = 200;
-  for (let count = 0; count < flood; count += 1) {
-    assert.equal((await request(listener, `GET /${count}`, ["Host: static.cdn.test"])).status, 502);
-  }
-  const omitted = (): number => lines.reduce((sum, { facts }) => sum + Number(facts["omitted"] ?? 0), 0);
-  const told = (): number => lines.filter(({ message }) => message === "a request failed").length;
-  await turnsUntil(() => told() + omitted() >= flood, 20);
-  assert.equal(told() + omitted(), flood);
-  assert.ok(omitted() > 0 && lines.length < flood / 2, `${lines.length} lines`);
-});
-
-test("two hundred clients that send cold requests and reset their connections cause hardly any fetches", async (t) => {
-  const { listener, origin } = await startEdge(t);
-  const left = Array.from({ length: 200 }, async (_, number) => {
-    const client = connect(listener.port, "127.0.0.1");
-    client.on("error", () => undefined);
-    await once(client, "connect");
-    client.write(`GET /abandoned${number} HTTP/1.1\r\n${assets}\r\n\r\n`, () => client.resetAndDestroy());
-    if (!client.closed) await once(client, "close");
-  });
-  await Promise.all(left);
-  const stayed = await request(listener, "GET /stayed", [assets]);
-  assert.equal(stayed.status, 200);
-  // The first few arrive before they leave.
-  assert.ok(origin.asked.length <= 10, `${origin.asked.length} requests to the origin`);
 });
