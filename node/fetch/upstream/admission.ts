@@ -17,12 +17,13 @@ import {
 } from "./places.ts";
 import { canSpend, trySpend } from "./budget.ts";
 import { firstToGiveWay, givesWayTo, isSuspect, suspect } from "./overdue.ts";
+import { holdSlowest } from "./held-bodies.ts";
 import { checkRecovery } from "./recovery-check.ts";
 import { placesPerOrigin, type Upstream, type Waiter } from "./upstream.ts";
 
 /** After this, an error page or another try serves visitors better: they leave a page after some seconds. */
 const waitMsMax = 2000;
-/** How often, while someone waits, hanging requests are looked for that should give way. */
+/** How often, while someone waits, hanging requests and slow bodies are looked for that should give way. */
 const lookMs = 100;
 
 /**
@@ -102,6 +103,7 @@ function displaceOverdue(upstream: Upstream): void {
   if (places.waiting === 0 || upstream.cancelLook !== undefined || upstream.isClosed) return;
   upstream.cancelLook = clock.after(lookMs, () => {
     upstream.cancelLook = undefined;
+    if (places.waiting > 0 && breaker.phase === "closed") holdSlowest(upstream);
     displaceOverdue(upstream);
   });
 }

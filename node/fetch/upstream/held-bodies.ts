@@ -5,10 +5,15 @@
  *
  *   body under way ──▶ hardly anything arrives for a second,
  *                      its reader is slow for three,
- *                      or it is an event stream ────────────▶ held, without a place, to its end
+ *                      it is an event stream, or
+ *                      it is the slowest while requests wait ──▶ held, without a place, to its end
  *                                           └──▶ too many are held: it keeps its place; once others wait for places,
  *                                                the slowest body of the network that holds most is cut, which may be
  *                                                this one
+ *
+ * The last of these rules is relative, so that nobody can keep all places by sending a little more than some limit. A
+ * body gives up its place only after a second. A quick one that is the slowest loses nothing: it goes on, and is cut
+ * only if its network holds several.
  *
  * A network is suspected for a while (overdue.ts) if the origin is slow to send a body of it while others wait, or if
  * one of its bodies is cut: its next requests would probably take places for a second, too.
@@ -26,9 +31,18 @@ export interface HeldBody {
   readonly cut: () => void;
 }
 
+/** A body with a place. */
+export interface PlacedBody {
+  readonly body: HeldBody;
+  readonly looks: BodyLooks;
+  /** Holds it: it gives up its place. */
+  readonly hold: () => void;
+}
+
 /** The parts of an origin (upstream.ts) that this needs. */
 interface Holder<Waiter> {
   readonly held: Set<HeldBody>;
+  readonly placed: Set<PlacedBody>;
   readonly clock: Clock;
   readonly places: Places<Waiter>;
   readonly suspects: Suspects;
@@ -48,10 +62,18 @@ const drippingLooksMin = 2;
 const pausedLooksMin = 6;
 /** Fewer bytes between two looks are slow: 1 KiB a second, the default of a client's minimum rate. */
 const drippingBytesMax = 512;
+/** Below it, the origin is slow to send a body: 1 MB takes a minute. */
+const slowBytesPerSecond = 16 * 1024;
+/** How many of the slowest bodies are held at one time, so that a burst of requests does not move all of them. */
+const slowestAtOnceMax = 8;
 
 /** What the looks at a body have found. */
 export interface BodyLooks {
   bytes: number;
+  /** In the second before the last look; undefined: it has not been looked at for so long. */
+  bytesPerSecond: number | undefined;
+  /** Between the last two looks. */
+  bytesBetween: number | undefined;
   /** In a row. */
   dripping: number;
   paused: number;
@@ -62,7 +84,10 @@ export type SlowBody = "event-stream" | "dripping" | "paused";
 /** @returns why the body is slow; undefined: it is not, or not for long enough */
 export function lookAt(looks: BodyLooks, watch: BodyWatch): SlowBody | undefined {
   const bytes = watch.bytes();
-  looks.dripping = bytes - looks.bytes < drippingBytesMax ? looks.dripping + 1 : 0;
+  const between = bytes - looks.bytes;
+  looks.bytesPerSecond = looks.bytesBetween === undefined ? undefined : looks.bytesBetween + between;
+  looks.bytesBetween = between;
+  looks.dripping = between < drippingBytesMax ? looks.dripping + 1 : 0;
   looks.paused = watch.isPaused() ? looks.paused + 1 : 0;
   looks.bytes = bytes;
   if (watch.isEventStream()) return "event-stream";
@@ -71,40 +96,92 @@ export function lookAt(looks: BodyLooks, watch: BodyWatch): SlowBody | undefined
   return looks.dripping >= drippingLooksMin ? (watch.isPaused() ? "paused" : "dripping") : undefined;
 }
 
+export function newLooks(): BodyLooks {
+  return { bytes: 0, bytesPerSecond: undefined, bytesBetween: undefined, dripping: 0, paused: 0 };
+}
+
 /**
  * @param body in progress, with a place
  * @param giveUpPlace called once, when the body is held
  * @returns a function that ends the watch, to be called at the body's end
  */
 export function holdIfSlow<Waiter>(upstream: Holder<Waiter>, body: HeldBody, giveUpPlace: () => void): Cancel {
-  const { held, clock, places } = upstream;
-  const looks: BodyLooks = { bytes: 0, dripping: 0, paused: 0 };
+  const { held, placed, clock, places } = upstream;
+  const looks = newLooks();
   let cancel: Cancel | undefined;
+  const hold = (): void => {
+    cancel?.();
+    placed.delete(one);
+    held.add(body);
+    giveUpPlace();
+  };
+  const one: PlacedBody = { body, looks, hold };
+  placed.add(one);
   const look = (): void => {
     cancel = undefined;
     const why = lookAt(looks, body.watch);
     const isWaitedFor = places.waiting > 0;
     if (why !== undefined && isWaitedFor && held.size >= heldBodiesMax) {
       const slowest = slowestOfLargest(held, body, clock.monotonicMs());
-      suspect(upstream, slowest.network, clock.monotonicMs());
-      held.delete(slowest);
-      slowest.cut();
+      cut(upstream, slowest);
       if (slowest === body) return;
     }
     if (why === undefined || held.size >= heldBodiesMax) {
       cancel = clock.after(lookMs, look);
       return;
     }
-    held.add(body);
+    hold();
     if (why === "dripping" && isWaitedFor) suspect(upstream, body.network, clock.monotonicMs());
-    giveUpPlace();
   };
   if (body.watch.isEventStream()) look();
   else cancel = clock.after(lookMs, look);
   return () => {
     cancel?.();
+    placed.delete(one);
     held.delete(body);
   };
+}
+
+/**
+ * To be called again and again while requests wait for places: the slowest bodies give up theirs, one for each request
+ * that waits.
+ */
+export function holdSlowest<Waiter>(upstream: Holder<Waiter>): void {
+  const { placed, held, places, clock } = upstream;
+  const { byNetwork, last, inUse, placesMax } = places;
+  const isFull = inUse >= placesMax;
+  // If places are free, those who wait have as many as their network may have.
+  const inTheWay = [...placed].filter(
+    ({ body: { network }, looks }) =>
+      looks.bytesPerSecond !== undefined && (isFull || byNetwork.has(network) || last.has(network)),
+  );
+  inTheWay.sort((one, other) => (one.looks.bytesPerSecond ?? 0) - (other.looks.bytesPerSecond ?? 0));
+  const count = Math.min(places.waiting, slowestAtOnceMax);
+  for (const { body, looks, hold } of inTheWay.slice(0, count)) {
+    if (held.size >= heldBodiesMax) {
+      const nowMs = clock.monotonicMs();
+      const slowest = slowestOfLargest(held, body, nowMs);
+      if (!mayCut(held, slowest, nowMs)) return;
+      cut(upstream, slowest);
+      if (slowest === body) continue;
+    }
+    hold();
+    const isSlow = (looks.bytesPerSecond ?? 0) < slowBytesPerSecond;
+    if (isSlow && !body.watch.isPaused()) suspect(upstream, body.network, clock.monotonicMs());
+  }
+}
+
+/** A body that makes progress is cut only if its network holds others. */
+function mayCut(held: ReadonlySet<HeldBody>, body: HeldBody, nowMs: number): boolean {
+  if (rateOf(body, nowMs) * 1000 < slowBytesPerSecond) return true;
+  for (const other of held) if (other !== body && other.network === body.network) return true;
+  return false;
+}
+
+function cut<Waiter>(upstream: Holder<Waiter>, body: HeldBody): void {
+  suspect(upstream, body.network, upstream.clock.monotonicMs());
+  upstream.held.delete(body);
+  body.cut();
 }
 
 /**
@@ -115,8 +192,12 @@ function slowestOfLargest(held: ReadonlySet<HeldBody>, added: HeldBody, nowMs: n
   const byNetwork = Map.groupBy([added, ...held], ({ network }) => network);
   let largest: readonly HeldBody[] = byNetwork.get(added.network) ?? [];
   for (const bodies of byNetwork.values()) if (bodies.length > largest.length) largest = bodies;
-  const rateOf = ({ watch, sinceMs }: HeldBody): number => watch.bytes() / Math.max(1, nowMs - sinceMs);
   let slowest = largest[0] ?? added;
-  for (const one of largest) if (rateOf(one) < rateOf(slowest)) slowest = one;
+  for (const one of largest) if (rateOf(one, nowMs) < rateOf(slowest, nowMs)) slowest = one;
   return slowest;
+}
+
+/** Bytes per ms since it began. */
+function rateOf({ watch, sinceMs }: HeldBody, nowMs: number): number {
+  return watch.bytes() / Math.max(1, nowMs - sinceMs);
 }

@@ -17,7 +17,7 @@ import { type Budget, createBudget } from "./budget.ts";
 import { createConnect } from "./connect.ts";
 import { closeConnections, type Connections, createConnections } from "./connections.ts";
 import { createHeadTimes, type HeadTimes } from "./head-times.ts";
-import type { HeldBody } from "./held-bodies.ts";
+import type { HeldBody, PlacedBody } from "./held-bodies.ts";
 import { type Awaited, giveWayBudget, type Suspects } from "./overdue.ts";
 import { createReadTurns, type ReadTurns } from "./read-turns.ts";
 import { createPlaces, type Places } from "./places.ts";
@@ -69,6 +69,8 @@ export interface Upstream {
   readonly connections: Connections;
   /** Bodies in progress without a place. */
   readonly held: Set<HeldBody>;
+  /** Bodies in progress with a place. */
+  readonly placed: Set<PlacedBody>;
   readonly breaker: Breaker;
   readonly retries: Budget;
   readonly hedges: Budget;
@@ -110,6 +112,7 @@ export function openUpstream(
     places: createPlaces({ placesMax: placesPerOrigin, waitingMax }),
     connections: createConnections(url.origin, createConnect({ policy, clock }), clock, turns),
     held: new Set(),
+    placed: new Set(),
     breaker: createBreaker(nowMs),
     retries: createBudget(retryBudget, nowMs),
     hedges: createBudget(hedgeBudget, nowMs),

@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seededRandom } from "#base/random.ts";
 import {
-  type BodyLooks,
   heldBodiesMax,
   type HeldBody,
   holdIfSlow,
+  holdSlowest,
   lookAt,
+  newLooks,
+  type PlacedBody,
 } from "../../../../node/fetch/upstream/held-bodies.ts";
 import { isSuspect, type Suspects } from "../../../../node/fetch/upstream/overdue.ts";
 import { createPlaces } from "../../../../node/fetch/upstream/places.ts";
@@ -26,8 +28,10 @@ interface FakeBody {
 function bench() {
   const clock = fakeClock();
   const held = new Set<HeldBody>();
+  const placed = new Set<PlacedBody>();
   const suspects: Suspects = new Map();
   const places = createPlaces<string>({ placesMax: 64, waitingMax: 1000 });
+  const upstream = { clock, held, placed, places, suspects };
   const begin = (network: string, isEventStream = false): FakeBody => {
     const body: FakeBody = {
       network,
@@ -42,7 +46,7 @@ function bench() {
     // Held at once, an event stream may be cut before its watch has begun.
     let release = (): void => undefined;
     release = holdIfSlow(
-      { clock, held, places, suspects },
+      upstream,
       {
         network,
         sinceMs: clock.monotonicMs(),
@@ -58,7 +62,10 @@ function bench() {
     );
     return body;
   };
-  return { clock, held, places, suspects, begin };
+  const holdNow = (): void => {
+    holdSlowest(upstream);
+  };
+  return { clock, held, places, suspects, begin, holdNow };
 }
 
 /** Moves the clock on; meanwhile each body gets so many bytes a second. */
@@ -75,14 +82,14 @@ test("a body is slow when hardly anything arrives for a second", () => {
     isPaused: () => isPaused,
     isEventStream: () => false,
   });
-  const looks: BodyLooks = { bytes: 0, dripping: 0, paused: 0 };
+  const looks = newLooks();
   assert.equal(lookAt(looks, watch(5000)), undefined, "its beginning was fast");
   assert.equal(lookAt(looks, watch(5000)), undefined, "for half a second only");
   assert.equal(lookAt(looks, watch(5511)), "dripping");
   assert.equal(lookAt(looks, watch(6023)), undefined, "512 bytes in half a second");
   for (let look = 1; look < 6; look += 1) assert.equal(lookAt(looks, watch(10_000 * look, true)), undefined);
   assert.equal(lookAt(looks, watch(90_000, true)), "paused", "its reader is slow for three seconds");
-  assert.equal(lookAt({ bytes: 0, dripping: 1, paused: 0 }, watch(0, true)), "paused", "and takes nothing");
+  assert.equal(lookAt({ ...newLooks(), dripping: 1 }, watch(0, true)), "paused", "and takes nothing");
 });
 
 test("a body that drips keeps its place for a second, and never gets it back; others keep theirs", () => {
@@ -201,5 +208,71 @@ test("whatever happens, no more than the limit are held, and a body is cut only 
     assert.ok(cuts > 10, `seed ${seed}: the limit was reached`);
     for (const body of bodies) body.end();
     assert.equal(held.size, 0);
+  }
+});
+
+test("while requests wait, the slowest bodies give up their places, whatever their rate, after a second", () => {
+  const { clock, held, places, begin, suspects, holdNow } = bench();
+  const bodies = Array.from({ length: 20 }, (_, index) => begin(`n${index}`));
+  const flow = (ms: number): void => {
+    for (let passedMs = 0; passedMs < ms; passedMs += 100) {
+      for (const [index, body] of bodies.entries()) body.bytes += 150 + index * 200;
+      clock.advance(100);
+    }
+  };
+  places.placesMax = places.inUse = 20;
+  flow(900);
+  places.waiting = 1;
+  holdNow();
+  assert.equal(held.size, 0, "they are too young");
+  flow(1000);
+  assert.equal(held.size, 0, "none is slow by itself");
+  holdNow();
+  assert.deepEqual(
+    bodies.filter(({ state }) => state === "held").map(({ network }) => network),
+    ["n0"],
+    "one for each request that waits",
+  );
+  places.waiting = 100;
+  holdNow();
+  assert.equal(held.size, 9, "a burst of requests moves a few of them at a time");
+  assert.ok(
+    bodies.slice(0, 9).every(({ state }) => state === "held"),
+    "the slowest",
+  );
+  const isSuspected = (index: number): boolean => isSuspect(suspects, `n${index}`, clock.monotonicMs());
+  assert.deepEqual([isSuspected(0), isSuspected(7), isSuspected(8)], [true, true, false], "below 16 KiB a second");
+});
+
+test("if places are free, only bodies of the networks that wait give up theirs", () => {
+  const { clock, held, places, begin, holdNow } = bench();
+  const other = begin("other");
+  const own = begin("own");
+  other.bytes = own.bytes = 100_000;
+  run(clock, [other, own], 2000, 2000);
+  places.waiting = 2;
+  places.byNetwork.set("own", { count: 2, byUrl: new Map() });
+  holdNow();
+  assert.deepEqual([other.state, own.state, held.size], ["place", "held", 1]);
+});
+
+test("past the limit, a body that makes progress is cut only if its network holds several", () => {
+  for (const [rate, perNetwork, isCut] of [
+    [100_000, 1, false],
+    [100_000, 2, true],
+    [10_000, 1, true],
+  ] as const) {
+    const { clock, held, places, begin, holdNow } = bench();
+    const bodies = Array.from({ length: heldBodiesMax }, (_, index) => begin(`n${Math.floor(index / perNetwork)}`));
+    places.placesMax = places.inUse = places.waiting = 64;
+    run(clock, bodies, 2000, rate);
+    for (let look = 0; look < heldBodiesMax / 8; look += 1) holdNow();
+    assert.equal(held.size, heldBodiesMax);
+    const added = begin("new");
+    run(clock, [...bodies, added], 2000, rate);
+    holdNow();
+    const cuts = [...bodies, added].filter(({ state }) => state === "over").length;
+    assert.deepEqual([cuts > 0, added.state === "place"], [isCut, !isCut], `${rate} ${perNetwork}`);
+    assert.ok(held.size <= heldBodiesMax);
   }
 });
