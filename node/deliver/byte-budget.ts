@@ -34,7 +34,7 @@ export interface ByteBudget {
    */
   take: (bytes: number, share: string, waitMs: number, signal?: AbortSignal) => boolean | Promise<boolean>;
   free: (bytes: number, share: string) => void;
-  /** What a share could take at once. For one that holds nothing: what is free, up to its part. */
+  /** What a share could take at once: what is free, up to its part, less what it holds. */
   roomFor: (share: string) => number;
   /** `shares`: those that hold something or wait. */
   counts: () => { heldBytes: number; waiting: number; refused: number; shares: number };
@@ -66,7 +66,7 @@ export function openByteBudget(bytesMax: number, clock: Clock): ByteBudget {
     },
     roomFor(name) {
       const heldByShare = state.shares.get(name)?.heldBytes ?? 0;
-      return Math.max(0, Math.min(bytesMax - state.heldBytes, bytesMax * sharePart - heldByShare));
+      return Math.max(0, Math.min(bytesMax - state.heldBytes, bytesMax * sharePart) - heldByShare);
     },
     counts: () => ({
       heldBytes: state.heldBytes,

@@ -192,7 +192,7 @@ interface Exchange {
   host: Host;
 }
 
-/** Returns at once if the system took the whole response. @throws NearcastError OVERLOADED, INTERNAL: nothing was sent */
+/** Returns at once if the system took the whole response. @throws NearcastError; nothing was sent then */
 function send(state: State, { request, reply, host }: Exchange, delivery: Delivery): void | Promise<void> {
   const { node, presence, served, load, transfers, clock, log } = state;
   // Clients that keep their connection are told to open the next one elsewhere.

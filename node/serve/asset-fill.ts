@@ -89,13 +89,18 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
     source: sourceOf(arrived.body, timeoutMs, state.turns, network),
     lengthBytes,
     bytesMax,
-    keepBytesMax: Math.min(keepBytesMax, room.bytes),
+    // Its room may shrink.
+    get keepBytesMax() {
+      return Math.min(keepBytesMax, room.bytes);
+    },
+    get windowBytesMax() {
+      return room.bytes;
+    },
     openPlace() {
       place = body.isForDisk ? (state.tiers.write(head.key, lengthBytes) ?? null) : null;
       return place;
     },
     abandonedBytesMax,
-    windowBytesMax: room.bytes,
     resume: (offset, ending) => restOf(state, body, offset, ending),
   });
   room.hold(fill);

@@ -6,6 +6,8 @@
  *      └───▶ else for a window: a thirty-second of what is free, 128 KiB to 1 MiB
  *               └── none: waits, then 503
  *
+ *   fill runs for a second, with most of its room empty ─▶ others need the room: it keeps 128 KiB, or what it holds
+ *
  *   fill ends, or waits for its readers ──▶ its window stays for them ──▶ the last one leaves: freed
  *                                                                   └──▶ others need the room: dropped, oldest first
  *
@@ -28,7 +30,10 @@ export interface RoomWish {
 }
 
 export interface FillRoom {
-  /** A body of at most this many bytes is kept whole; the window of a larger one has at most this many. */
+  /**
+   * A body of at most this many bytes is kept whole; the window of a larger one has at most this many. May shrink: a
+   * body that drips would otherwise hold room for what may never arrive.
+   */
   readonly bytes: number;
   /** The room is the fill's, until it has ended and its last reader has left. */
   readonly hold: (fill: Fill) => void;
@@ -63,6 +68,8 @@ const parts = { known: 1 / 2, unknown: 1 / 4, window: 1 / 32 };
 const waitMs = 5000;
 /** Within this time, a reader that keeps pace has the rest of a body, or the first bytes of one that is arriving. */
 const keptMs = { ended: 1000, heldUp: 10_000 };
+/** After this, a body that has not filled its room arrives slowly: a quick one of 1 MiB would be here. */
+const emptyMs = 1000;
 /**
  * With this much room for a network, bodies are kept whole and windows are large; with less, slow readers lose theirs.
  */
@@ -74,7 +81,8 @@ const lookMs = 250;
 interface Held {
   readonly fill: Fill;
   readonly network: string;
-  bytes: number;
+  /** What others read as well (FillRoom). */
+  readonly room: { bytes: number };
   /** When it began, or ended. */
   sinceMs: number;
 }
@@ -112,12 +120,13 @@ async function take(state: State, wish: RoomWish): Promise<FillRoom> {
     signal.throwIfAborted();
     throw new NearcastError("ORIGIN_BUSY", "too many bytes are arriving from origins; try again later");
   }
-  return {
+  const room = {
     bytes,
-    hold(fill) {
-      void hold(state, { fill, network, bytes, sinceMs: state.clock.monotonicMs() });
+    hold(fill: Fill) {
+      void hold(state, { fill, network, room, sinceMs: state.clock.monotonicMs() });
     },
   };
+  return room;
 }
 
 /** Looks for room while someone waits. */
@@ -159,9 +168,9 @@ async function hold(state: State, held: Held): Promise<void> {
 }
 
 function shrink({ budget }: State, held: Held, bytes: number): void {
-  const freed = held.bytes - bytes;
+  const freed = held.room.bytes - bytes;
   if (freed <= 0) return;
-  held.bytes = bytes;
+  held.room.bytes = bytes;
   budget.free(freed, held.network);
 }
 
@@ -171,10 +180,16 @@ function drop(state: State, held: Held): void {
   shrink(state, held, held.fill.heldBytes());
 }
 
-/** Drops what slow readers hold, the oldest first, until there is room. */
+/** Takes back what slow bodies do not use, then drops what slow readers hold, the oldest first, until there is room. */
 function reclaim(state: State, network: string, bytes: number): void {
   const { budget, clock, ended, running } = state;
   const nowMs = clock.monotonicMs();
+  for (const held of running) {
+    if (budget.roomFor(network) >= bytes || nowMs - held.sinceMs < emptyMs) break;
+    const { fill, room } = held;
+    const isEmpty = fill.heldBytes() < room.bytes / 2;
+    if (isEmpty) shrink(state, held, Math.min(room.bytes, Math.max(windowBytes.least, fill.heldBytes())));
+  }
   for (const [all, ageMs] of [
     [ended, keptMs.ended],
     [running, keptMs.heldUp],

@@ -20,16 +20,20 @@ function wish(lengthBytes: number | null, network = "a"): RoomWish {
 }
 
 /** A fill of a body that is kept whole if its room is large enough, with one reader. */
-function begin(room: FillRoom, lengthBytes: number): { source: ScriptedSource; reader: BodyReader } {
+function begin(room: FillRoom, lengthBytes: number | null): { source: ScriptedSource; reader: BodyReader } {
   const source = scriptedSource();
   const { fill, release } = startFill({
     source,
     lengthBytes,
     bytesMax: Infinity,
-    keepBytesMax: Math.min(mebibyte, room.bytes),
+    get keepBytesMax() {
+      return Math.min(mebibyte, room.bytes);
+    },
+    get windowBytesMax() {
+      return room.bytes;
+    },
     openPlace: () => null,
     abandonedBytesMax: 0,
-    windowBytesMax: room.bytes,
     resume: () => Promise.resolve(undefined),
   });
   room.hold(fill);
@@ -110,6 +114,57 @@ test("a fill holds its room until its last reader has left", async () => {
   reader.close();
   await settled();
   assert.deepEqual(rooms.counts(), { running: 0, bytes: 0 });
+});
+
+test("bodies that drip give back the room that they have not filled, so that others need not wait", async () => {
+  for (const lengthBytes of [null, mebibyte]) {
+    const { rooms, clock } = open();
+    const slow: FillRoom[] = [];
+    for (let count = 0; count < 320; count += 1) {
+      const taking = rooms.take(wish(lengthBytes, `n${count % 100}`));
+      if (count % 8 === 7) clock.advance(1000);
+      const room = await taking;
+      slow.push(room);
+      const { source } = begin(room, lengthBytes);
+      source.give(Buffer.alloc(10));
+      await settled();
+    }
+    clock.advance(1000);
+    assert.equal((await rooms.take(wish(mebibyte, "other"))).bytes, mebibyte);
+    const bytes = slow.map((room) => room.bytes);
+    assert.ok(Math.min(...bytes) >= 128 * kibibyte, "each keeps a window");
+    assert.ok(bytes.filter((one) => one > 128 * kibibyte).length < 64);
+  }
+});
+
+test("a body that goes on after its room has shrunk is not kept in memory, and its reader gets all of it", async () => {
+  const { rooms, clock } = open();
+  const slow = await rooms.take(wish(null));
+  assert.equal(slow.bytes, mebibyte);
+  const { source, reader } = begin(slow, null);
+  source.give(Buffer.alloc(1000, 1));
+  for (let count = 0; count < 70; count += 1) {
+    begin(await rooms.take(wish(mebibyte, `n${count}`)), mebibyte);
+    clock.advance(1000);
+  }
+  assert.equal(slow.bytes, 128 * kibibyte);
+  let got = 0;
+  const read = async (): Promise<void> => {
+    for (;;) {
+      await reader.ready();
+      const chunk = await reader.next(64 * kibibyte);
+      if (chunk === null) return;
+      got += chunk.length;
+    }
+  };
+  const reading = read();
+  for (let count = 0; count < 20; count += 1) {
+    source.give(Buffer.alloc(60_000, 2));
+    await settled();
+  }
+  source.end();
+  await reading;
+  assert.equal(got, 1000 + 20 * 60_000);
 });
 
 test("slow readers of bodies that have arrived give their room to new fills", async () => {
