@@ -26,8 +26,8 @@ Edge and origin export metrics in the Prometheus text format.
 
 The label \`host\` has the name of a host of the fleet document. After the first 500 hosts, all others share the value
 \`other\`. The label \`kind\` is the kind of that host: \`images\` or \`assets\`, else \`none\`. The label
-\`outcome\` is \`hit\`, \`stale\`, \`miss\`, \`bypass\`, \`error\` or \`gone\`: the client left before its
-response began (status \`4xx\`). Clients can't choose the value of any label.
+\`outcome\` is \`hit\`, \`stale\`, \`miss\`, \`bypass\`, \`redirect\` (to HTTPS), \`error\` or \`gone\`: the
+client left before its response began (status \`4xx\`). Clients can't choose the value of any label.
 `;
 
 const tail = `## Suggested alerts

@@ -125,6 +125,21 @@ export function checkFleet(value: unknown, reader: FleetReader = {}): Checked<Fl
   return contradictions.length === 0 ? { ok: true, value: fleet } : { ok: false, problems: contradictions };
 }
 
+/** What browsers demand of policies that they build in (https://hstspreload.org). */
+const preloadSecondsMin = 31_536_000;
+
+function* contradictionsOfHsts({ hosts }: Fleet): Generator<ValueProblem> {
+  for (const [index, { hsts }] of hosts.entries()) {
+    if (hsts?.preload !== true) continue;
+    const path = `hosts[${index}].hsts`;
+    if (!hsts.includeSubDomains) yield { path: `${path}.includeSubDomains`, message: "must be true with preload" };
+    if (hsts.maxAgeSeconds < preloadSecondsMin) {
+      const message = `${hsts.maxAgeSeconds} must be at least ${preloadSecondsMin} with preload`;
+      yield { path: `${path}.maxAgeSeconds`, message };
+    }
+  }
+}
+
 /** What a schema can't say: names that must be unique, must exist, or must fit each other. */
 function* contradictionsOf(
   fleet: Fleet,
@@ -143,6 +158,7 @@ function* contradictionsOf(
     fleet.hosts.map((one) => canonicalName(one.name)),
     (index) => `hosts[${index}].name`,
   );
+  yield* contradictionsOfHsts(fleet);
   yield* twice(
     fleet.steering.map((one) => canonicalName(one.name)),
     (index) => `steering[${index}].name`,

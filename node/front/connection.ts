@@ -53,6 +53,7 @@ export type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed"
 export interface Connection extends Holder {
   readonly socket: ClientConnection;
   readonly sink: LaneSink;
+  readonly isSecure: boolean;
   phase: Phase;
   /** Bytes that are not answered yet: the beginning of a request, or requests that wait. */
   rest: Buffer | null;

@@ -13,7 +13,7 @@ import { dateField } from "./date-field.ts";
 import { joinedBytesMax, openLaneSink } from "./lane-sink.ts";
 import { answered, arrived, ended } from "./reading.ts";
 import { dropRest, holds, holdsNothing, refuse } from "./refusing.ts";
-import type { Relay } from "./relay.ts";
+import { isEncrypted, type Relay } from "./relay.ts";
 import { newRequestHead } from "./request-head.ts";
 import { createUnfinished } from "./unfinished.ts";
 
@@ -117,6 +117,7 @@ function accept(state: State, socket: ClientConnection): void {
     network: () => (network ??= clientNetworkOf(remoteAddress)),
     heldBytes: 0,
     sink: openLaneSink(socket, state.common),
+    isSecure: isEncrypted(socket),
     phase: "reading",
     rest: null,
     relay: null,

@@ -57,6 +57,13 @@ export function openLaneSink(socket: ClientConnection, common: CommonFields): La
     unwritten += 1;
     return socket.write(bytes, written);
   };
+  /** Writes the beginning of the shared buffer, which is replaced if it still holds bytes that were not taken. */
+  const writeShared = (length: number): void => {
+    write(common.joined.subarray(0, length));
+    // TLS has encrypted what it was given, unless that waits behind an earlier write.
+    const isCopied = isSecure && socket.writableLength === length;
+    if (socket.writableLength > 0 && !isCopied) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
+  };
   /** @returns the buffer that holds the bytes that the system has not taken */
   const writeJoined = (first: string, body: Uint8Array): Buffer => {
     const length = first.length + body.length;
@@ -70,10 +77,7 @@ export function openLaneSink(socket: ClientConnection, common: CommonFields): La
     const { joined } = common;
     joined.write(first, "latin1");
     joined.set(body, first.length);
-    write(joined.subarray(0, length));
-    // TLS has encrypted what it was given, unless that waits behind an earlier write.
-    const isCopied = isSecure && socket.writableLength === length;
-    if (socket.writableLength > 0 && !isCopied) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
+    writeShared(length);
     return joined;
   };
   const writeBehindHead = (body: Buffer): boolean => {
@@ -123,8 +127,7 @@ export function openLaneSink(socket: ClientConnection, common: CommonFields): La
     endWith(fill) {
       isEnded = true;
       const { joined } = common;
-      write(joined.subarray(0, fill(joined)));
-      if (socket.writableLength > 0) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
+      writeShared(fill(joined));
       return joined;
     },
     pendingBytes: () => socket.writableLength,

@@ -73,6 +73,7 @@ function answerOne(state: State, connection: Connection, bytes: Buffer): void {
   }
   const { socket, sink } = connection;
   sink.begin();
+  head.isSecure = connection.isSecure;
   const answer = state.answer({ bytes, head, socket, sink });
   if (answer === "sent") {
     answered(state, connection);

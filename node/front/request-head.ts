@@ -51,6 +51,8 @@ export interface RequestHead {
   lengthBytes: number;
   isHead: boolean;
   isPlain: boolean;
+  /** Whether the request came over TLS; set by whoever owns the connection. */
+  isSecure: boolean;
   targetStart: number;
   targetEnd: number;
   /** Start and end of each noted field, by its index; end 0: the field is absent. */
@@ -63,7 +65,7 @@ export type HeadOutcome = "whole" | "partial" | "odd";
 export function newRequestHead(): RequestHead {
   const starts = new Int32Array(noted.length);
   const ends = new Int32Array(noted.length);
-  return { lengthBytes: 0, isHead: false, isPlain: false, targetStart: 0, targetEnd: 0, starts, ends };
+  return { lengthBytes: 0, isHead: false, isPlain: false, isSecure: false, targetStart: 0, targetEnd: 0, starts, ends };
 }
 
 /** The value of a noted field, or undefined. */

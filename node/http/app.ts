@@ -1,7 +1,7 @@
 /**
  * The application for clients: host and URL → an order → serve/ → deliver/.
  *
- *   GET|HEAD anything            the picture or asset
+ *   GET|HEAD anything            the picture or asset, or a redirect to HTTPS
  *   GET|HEAD /.nearcast/health   what other nodes probe: 200 ready, 503 starting or draining; if the request proves
  *                                knowledge of the fleet secret, with this node's health answer and a proof
  *                                (node/health/health-proof.ts)
@@ -25,6 +25,7 @@ import type { HealthAnswer } from "#health/health.ts";
 import { probePath } from "#health/prober.ts";
 import { askField, createProofs, proofField } from "#health/health-proof.ts";
 import { dropUnread } from "#base/body.ts";
+import { isEncrypted } from "../front/relay.ts";
 import { deliver, type Sent } from "../deliver/deliver.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
@@ -33,7 +34,11 @@ import type { TransferRules } from "../deliver/transfer.ts";
 import type { RequestContext } from "../serve/request-context.ts";
 import { contextOf } from "./context.ts";
 import { http1Sink } from "./http1-sink.ts";
+import { hstsOf, overTls, type Redirect, redirectOf } from "./https-policy.ts";
 import { askedOf, type Order, rememberOrders } from "./understand.ts";
+
+/** Browsers remember a redirect without a lifetime for as long as they like. */
+const redirectLifetime = "max-age=3600";
 
 /** How this node presents itself to probes. */
 export type Presence = "starting" | "ready" | "draining";
@@ -43,7 +48,7 @@ export interface ServedRequest {
   host: string | null;
   kind: Host["kind"] | "none";
   /** `gone`: the client left before its response began. */
-  outcome: Outcome["word"] | "error" | "gone";
+  outcome: Outcome["word"] | "error" | "redirect" | "gone";
   status: number;
   /** Time from the arrival of the request until the head of the response was handed to the system, or it had left. */
   durationMs: number;
@@ -60,6 +65,8 @@ export interface EdgeAppParts {
   presence: () => Presence;
   /** A promise to await before anything cached is served, or null. */
   gate: () => Promise<void> | null;
+  /** The port that redirects to HTTPS lead to. */
+  publicPort: number;
   /** The limit on memory for slow clients, and the minimum rate of a client. */
   transfers: TransferRules;
   /** Called once per request, at its end, for the metrics. */
@@ -151,7 +158,7 @@ function answerProbes(app: FastifyInstance, state: State): void {
 
 /** Registers the one route of all pictures and assets. */
 function serveContent(app: FastifyInstance, state: State): void {
-  const { fleet, gate, clock } = state;
+  const { fleet, gate, publicPort, clock } = state;
   const understandOften = rememberOrders();
   app.route({
     method: ["GET", "HEAD"],
@@ -159,7 +166,13 @@ function serveContent(app: FastifyInstance, state: State): void {
     handler(request, reply) {
       const current = fleet();
       if (current === null) throw new NearcastError("NOT_READY", "this node has no fleet document yet");
-      const order = understandOften(current.document, askedOf(request.raw, request.originalUrl));
+      const asked = askedOf(request.raw, request.originalUrl);
+      const redirect = isSecure(request) ? undefined : redirectOf(current.document, asked, publicPort);
+      if (redirect !== undefined) {
+        sendRedirect(state, redirect, request, reply);
+        return;
+      }
+      const order = understandOften(current.document, asked);
       const { host } = order.order;
       request.servedHost = host;
       const waiting = gate();
@@ -193,8 +206,9 @@ interface Exchange {
 }
 
 /** Returns at once if the system took the whole response. @throws NearcastError; nothing was sent then */
-function send(state: State, { request, reply, host }: Exchange, delivery: Delivery): void | Promise<void> {
+function send(state: State, { request, reply, host }: Exchange, decided: Delivery): void | Promise<void> {
   const { node, presence, served, load, transfers, clock, log } = state;
+  const delivery = isSecure(request) ? overTls(decided, host) : decided;
   // Clients that keep their connection are told to open the next one elsewhere.
   if (presence() === "draining") reply.raw.shouldKeepAlive = false;
   request.outcome = delivery.outcome;
@@ -238,6 +252,24 @@ function clientLeft({ served, load, clock }: State, { request, reply, host }: Ex
   reply.raw.destroy();
 }
 
+function isSecure({ raw }: FastifyRequest): boolean {
+  return isEncrypted(raw.socket);
+}
+
+/** Sends a client to HTTPS. */
+function sendRedirect(
+  { served, load, clock }: State,
+  { host, location }: Redirect,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const nowMs = clock.monotonicMs();
+  load.count(nowMs);
+  const { name, kind } = host;
+  served({ host: name, kind, outcome: "redirect", status: 301, durationMs: nowMs - request.startedMs, bodyBytes: 0 });
+  reply.code(301).header("Location", location).header("Cache-Control", redirectLifetime).send();
+}
+
 /** Answers failed requests: problem details (RFC 9457) for clients, a log line for failures of this side. */
 function answerErrors(app: FastifyInstance, state: State): void {
   const { node, served, load, clock } = state;
@@ -255,6 +287,8 @@ function answerErrors(app: FastifyInstance, state: State): void {
     const about = { host: host?.name ?? null, kind: host?.kind ?? "none", outcome: "error" } as const;
     served({ ...about, status: error.status, durationMs, bodyBytes: 0 });
     if (host !== undefined) reply.header("Cache-Status", errorStatusOf(node, error, request.outcome));
+    const hsts = host === undefined || !isSecure(request) ? undefined : hstsOf(host);
+    if (hsts !== undefined) reply.header("Strict-Transport-Security", hsts);
     if (error.status === 503) reply.header("Retry-After", retryAfterOf(error));
     return reply
       .code(error.status)

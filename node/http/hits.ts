@@ -22,6 +22,7 @@ import type { AnswerPlain } from "../http2/connection.ts";
 import type { AssetServer } from "../serve/asset.ts";
 import type { ImageServer } from "../serve/image.ts";
 import type { Presence, ServedRequest } from "./app.ts";
+import { overTls } from "./https-policy.ts";
 import type { ReadyHits } from "./ready-hits.ts";
 import { type Asked, type Order, rememberOrders } from "./understand.ts";
 
@@ -52,6 +53,8 @@ interface PlainRequest {
   readonly asked: Asked;
   /** All noted fields (front/request-head.ts), if the response may be a part, a 304 or a 412; otherwise none. */
   readonly conditions: IncomingHttpHeaders;
+  /** Whether it came over TLS. */
+  readonly isSecure: boolean;
   /** The network that pays for it. */
   readonly share: () => string;
   readonly sink: Sink;
@@ -83,14 +86,15 @@ export function createHits(parts: HitsParts): Hits {
       };
       return answerFound(parts, plainOf(request), (asked) => understandOften(document, asked), offer);
     },
-    http2({ plain, remoteAddress, sink }) {
+    http2({ plain, remoteAddress, encrypted, sink }) {
       const document = currentDocument();
       if (document === undefined) return "relay";
       const { method, target, host, accept, fields } = plain;
       const asked = { method, target, host, accept, fields: () => fields };
       const conditions = plain.isConditional ? fields : noConditions;
       const share = (): string => clientNetworkOf(remoteAddress);
-      return answerFound(parts, { asked, conditions, share, sink }, (one) => understandOften(document, one));
+      const request = { asked, conditions, isSecure: encrypted, share, sink };
+      return answerFound(parts, request, (one) => understandOften(document, one));
     },
   };
 }
@@ -105,6 +109,7 @@ function plainOf({ bytes, head, socket, sink }: FrontRequest): PlainRequest {
       fields: () => fieldsIn(bytes, head),
     },
     conditions: isConditional(head) ? fieldsIn(bytes, head) : noConditions,
+    isSecure: head.isSecure,
     share: () => clientNetworkOf(socket.remoteAddress),
     sink,
   };
@@ -132,17 +137,17 @@ function answerReady(parts: HitsParts, request: FrontRequest): "sent" | Promise<
  */
 function answerFound(
   parts: HitsParts,
-  { asked, conditions, share, sink }: PlainRequest,
+  { asked, conditions, isSecure, share, sink }: PlainRequest,
   understandAsked: (asked: Asked) => Order,
   delivered?: (host: Host, delivery: Delivery) => void,
 ): "relay" | "sent" | Promise<"relay" | "sent"> {
   const { node, transfers, clock } = parts;
   const startedMs = clock.monotonicMs();
   const { method } = asked;
-  const found = find(parts, asked, method === "GET" && conditions === noConditions, understandAsked);
+  const found = find(parts, { asked, isSecure }, method === "GET" && conditions === noConditions, understandAsked);
   if (found === undefined) return "relay";
-  const { delivery } = found;
   const { host } = found.order.order;
+  const delivery = isSecure ? overTls(found.delivery, host) : found.delivery;
   const report = reporter(parts, { host, outcome: delivery.outcome.word, startedMs });
   const context = { node, startedMs, nowMs: clock.monotonicMs(), rules: transfers, share };
   try {
@@ -156,13 +161,15 @@ function answerFound(
 
 function find(
   { images, assets }: HitsParts,
-  asked: Asked,
+  { asked, isSecure }: Pick<PlainRequest, "asked" | "isSecure">,
   isWhole: boolean,
   understandAsked: (asked: Asked) => Order,
 ): { order: Order; delivery: Delivery } | undefined {
   if (asked.target === probePath) return undefined;
   try {
     const order = understandAsked(asked);
+    // The application redirects.
+    if (order.order.host.redirectToHttps === true && !isSecure) return undefined;
     const delivery =
       order.kind === "images" ? images.serveNow(order.order, isWhole) : assets.serveNow(order.order, isWhole);
     return delivery === undefined || delivery.lengthBytes === null ? undefined : { order, delivery };

@@ -37,8 +37,8 @@ function answerRequest(state: State, connection: Connection, stream: ServerHttp2
     relayIt();
     return;
   }
-  const { remoteAddress } = connection;
-  const answered = state.answer({ plain, remoteAddress, sink: streamSink(stream, state.date) });
+  const { remoteAddress, encrypted } = connection;
+  const answered = state.answer({ plain, remoteAddress, encrypted, sink: streamSink(stream, state.date) });
   if (answered === "relay") relayIt();
   if (!(answered instanceof Promise)) return;
   const later = (how: "relay" | "sent"): void => {

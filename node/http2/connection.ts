@@ -19,6 +19,8 @@ import type { OpenedVirtual, VirtualConnection } from "./virtual-connection.ts";
 export interface PlainStream {
   readonly plain: PlainFields;
   readonly remoteAddress: string | undefined;
+  /** Whether the connection uses TLS; the same name as in TLS sockets. */
+  readonly encrypted: boolean;
   readonly sink: Sink;
 }
 

@@ -3,6 +3,7 @@ import { type Static, Type } from "typebox";
 import { kinds, strict } from "#base/schema-terms.ts";
 import { absoluteName } from "#record/domain-names.ts";
 import { assetsLifetimes, imagesLifetimes } from "./cache-lifetimes.ts";
+import { hostHttps } from "./host-https.ts";
 
 const imagesHost = Type.Object(
   {
@@ -35,6 +36,7 @@ const imagesHost = Type.Object(
       default: "public, max-age=3600, stale-while-revalidate=86400",
       description: "Cache-Control field of responses",
     }),
+    ...hostHttps,
   },
   strict,
 );
@@ -63,6 +65,7 @@ const assetsHost = Type.Object(
       description:
         "send a second request when a response is later than 95 % of the recent ones, for at most 5 % more requests",
     }),
+    ...hostHttps,
   },
   strict,
 );

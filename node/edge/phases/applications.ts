@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";
 import { processMetrics } from "#base/process-metrics.ts";
+import type { EdgeConfig } from "../../config.ts";
 import { buildAdminApp } from "../../http/admin.ts";
 import { buildEdgeApp } from "../../http/app.ts";
 import { createHits } from "../../http/hits.ts";
@@ -59,6 +60,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     site: config.site,
     answer: () => healthAnswer(setup),
     secrets: link.secrets.secrets,
+    publicPort: publicPortOf(config),
   });
   lifecycle.defer("edge application", () => edgeApp.close());
   const adminApp = buildAdminApp({
@@ -75,6 +77,12 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
   return { clientSide: { edgeApp, hits, accepted: servers.coldTurns.accepted, tls: tls?.acceptor ?? null }, admin };
+}
+
+/** Port 443 for a node without HTTPS of its own: something in front of it speaks TLS. */
+function publicPortOf({ https }: EdgeConfig): number {
+  const port = https?.publicPort ?? https?.addresses[0]?.port ?? 0;
+  return port === 0 ? 443 : port;
 }
 
 function openMetrics(edge: OpenedEdge, ready: ReadyHits): Metrics {

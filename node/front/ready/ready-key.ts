@@ -2,7 +2,7 @@
  * What identifies a ready response: the parts of a request that may select it, as they were sent. Requests that differ
  * in more bytes than these get different records, even if they mean the same; that costs memory only.
  *
- *   Host, request target, Accept, Accept-Encoding
+ *   Host, request target, Accept, Accept-Encoding, and whether it came over TLS
  */
 import { fieldIndex, type RequestHead } from "../request-head.ts";
 import type { ReadyMemory } from "./ready-memory.ts";
@@ -15,7 +15,7 @@ const { host, accept, "accept-encoding": encoding } = fieldIndex;
 
 /** The hash of a request's key: 32 bits, never 0. */
 export function hashOf(bytes: Buffer, head: RequestHead, seed: number): number {
-  let hash = seed ^ 0x811c9dc5;
+  let hash = seed ^ (head.isSecure ? 0x5bd1e995 : 0x811c9dc5);
   hash = mixed(hash, bytes, head.starts[host] as number, head.ends[host] as number);
   hash = mixed(hash, bytes, head.targetStart, head.targetEnd);
   hash = mixed(hash, bytes, head.starts[accept] as number, head.ends[accept] as number);
@@ -57,7 +57,7 @@ export function isFor({ words, bytes: memory }: ReadyMemory, at: number, bytes: 
   const encodingLength = ends[encoding] === 0 ? -1 : (ends[encoding] as number) - (starts[encoding] as number);
   if (
     words[at + recordWord.hostLength] !== hostLength ||
-    words[at + recordWord.targetLength] !== targetEnd - targetStart ||
+    words[at + recordWord.targetLength] !== targetWordOf(head) ||
     words[at + recordWord.acceptLength] !== acceptLength ||
     words[at + recordWord.encodingLength] !== encodingLength
   ) {
@@ -72,6 +72,11 @@ export function isFor({ words, bytes: memory }: ReadyMemory, at: number, bytes: 
   return areEqual(memory, key, bytes, starts[encoding] as number, ends[encoding] as number);
 }
 
+/** Length of the target, and in the lowest bit whether the request came over TLS. */
+function targetWordOf({ targetStart, targetEnd, isSecure }: RequestHead): number {
+  return ((targetEnd - targetStart) << 1) | Number(isSecure);
+}
+
 function areEqual(memory: Buffer, at: number, bytes: Buffer, from: number, to: number): boolean {
   for (let offset = to - from - 1; offset >= 0; offset -= 1) {
     if (memory[at + offset] !== bytes[from + offset]) return false;
@@ -83,7 +88,7 @@ function areEqual(memory: Buffer, at: number, bytes: Buffer, from: number, to: n
 export function writeKey({ words, bytes: memory }: ReadyMemory, at: number, bytes: Buffer, head: RequestHead): void {
   const { starts, ends, targetStart, targetEnd } = head;
   let key = at * 4 + (words[at + recordWord.keyAt] as number);
-  words[at + recordWord.targetLength] = targetEnd - targetStart;
+  words[at + recordWord.targetLength] = targetWordOf(head);
   key += bytes.copy(memory, key, targetStart, targetEnd);
   for (const [word, index] of fieldsOfKey) {
     const end = ends[index] as number;

@@ -21,6 +21,7 @@ export const recordWord = {
   stamp: 2,
   hash: 3,
   keyAt: 4,
+  /** Twice the length, and 1 for requests over TLS. */
   targetLength: 5,
   hostLength: 6,
   acceptLength: 7,

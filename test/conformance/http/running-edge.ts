@@ -21,6 +21,12 @@ import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/h
 import { createHits } from "../../../node/http/hits.ts";
 import { openReadyHits, readyBytesFor, type ReadyHits } from "../../../node/http/ready-hits.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
+import type { Answer } from "../../../node/front/connection.ts";
+import type { AnswerPlain } from "../../../node/http2/connection.ts";
+import { openTlsAcceptor } from "../../../node/tls/acceptor.ts";
+import type { ServedCertificate } from "../../../node/tls/certificate.ts";
+import { indexCertificates } from "../../../node/tls/certificate-index.ts";
+import { openTicketKeys } from "../../../node/tls/ticket-keys.ts";
 import { createAssetServer } from "../../../node/serve/asset.ts";
 import { openColdTurns } from "../../../node/serve/cold-turns.ts";
 import { createImageServer } from "../../../node/serve/image.ts";
@@ -66,6 +72,8 @@ export interface RunningEdge {
   ask: (target: string, options?: AskOptions) => Promise<Got>;
   /** Where the same application listens with a front, and without; and for HTTP/2 without TLS. */
   listeners: () => { fronted: Listener; alone: Listener; overHttp2: Listener };
+  /** The same over TLS, for a test that gives certificates. */
+  secured: () => Record<"fronted" | "alone", Listener>;
   /** Applies a purge as the feed's follower does: the position moves on when it is in force. */
   purge: (event: object) => Promise<void>;
   /** Closes everything but the origin and the directory, and starts anew over them. */
@@ -91,7 +99,7 @@ export const otherHostName = "other.cdn.test";
 export const nodeName = "fra1";
 
 /**
- * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
+ * @param settings `certificates`: it serves HTTPS, too; `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
  *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
  *   origin is the same
  */
@@ -104,6 +112,7 @@ export async function startEdge(
     limits?: object;
     memoryBytes?: number;
     decoders?: number;
+    certificates?: readonly ServedCertificate[];
   } = {},
 ): Promise<RunningEdge> {
   let passedMs = 0;
@@ -167,7 +176,7 @@ export async function startEdge(
       load: createLoadMeter(clock),
       clock,
     };
-    const app = buildEdgeApp({ ...serving, site: "fra", answer: () => ({}), secrets: () => [], log });
+    const app = buildEdgeApp({ ...serving, site: "fra", answer: () => ({}), secrets: () => [], publicPort: 8443, log });
     closers.push(() => app.close());
     await app.ready();
     const route: RequestListener = (incoming, response) => {
@@ -195,6 +204,31 @@ export async function startEdge(
     closers.push(() => overHttp2.close(0));
     const alone = await listen("127.0.0.1", 0, route);
     closers.push(() => alone.close(0));
+    const openSecured = async (one: Answer, http2Answer: AnswerPlain): Promise<Listener> => {
+      const index = indexCertificates(settings.certificates ?? [], undefined, systemClock.wallMs());
+      const acceptor = openTlsAcceptor({
+        certificates: () => index,
+        ticketKeys: openTicketKeys(() => [], systemClock),
+        protocols: ["h2", "http/1.1"],
+        clock: systemClock,
+      });
+      closers.push(() => Promise.resolve(acceptor.close()));
+      const listener = await listen("127.0.0.1", 0, route, {
+        front: { answer: one, http2: http2Answer, clock, tls: acceptor },
+      });
+      closers.push(() => listener.close(0));
+      return listener;
+    };
+    const secured =
+      settings.certificates === undefined
+        ? undefined
+        : {
+            fronted: await openSecured(answer, hits.http2),
+            alone: await openSecured(
+              () => "relay",
+              () => "relay",
+            ),
+          };
     const agent = new Agent({ keepAlive: true, maxSockets: 200 });
     closers.push(() => Promise.resolve(agent.destroy()));
     return {
@@ -204,6 +238,7 @@ export async function startEdge(
       fetcher,
       agent,
       listeners: { fronted, alone, overHttp2 },
+      secured,
       async close() {
         for (const close of closers.toReversed()) await close();
       },
@@ -220,6 +255,10 @@ export async function startEdge(
     },
     ask: (target, options = {}) => askOnce(running.listeners.fronted.port, running.agent, target, options),
     listeners: () => running.listeners,
+    secured() {
+      assert.ok(running.secured !== undefined, "this edge has no certificates");
+      return running.secured;
+    },
     async purge(event) {
       const whole = readPurgeEvent({ reason: "purge", names: [], hosts: [], tags: [], ...event });
       await running.purger.apply(seq + 1, whole);

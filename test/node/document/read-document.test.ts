@@ -91,6 +91,18 @@ test("contradictions are reported with their path", () => {
       'hosts[1].name: "a.test" appears twice',
     ],
     [
+      "preload without names below",
+      { hosts: [{ name: "a.test", kind: "images", hsts: { preload: true } }] },
+      "hosts[0].hsts.includeSubDomains: must be true with preload",
+    ],
+    [
+      "preload for a short time",
+      {
+        hosts: [{ name: "a.test", kind: "images", hsts: { maxAgeSeconds: 9, includeSubDomains: true, preload: true } }],
+      },
+      "hosts[0].hsts.maxAgeSeconds: 9 must be at least 31536000 with preload",
+    ],
+    [
       "steered twice",
       { steering: ["a.cdn.test", "A.cdn.test"].map((name) => ({ name, policy: "geo" })) },
       'steering[1].name: "a.cdn.test" appears twice',

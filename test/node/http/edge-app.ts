@@ -96,6 +96,7 @@ export async function startEdge(
     },
     answer: () => so.answer,
     secrets: () => so.secrets,
+    publicPort: 443,
     clock,
     log,
   });
