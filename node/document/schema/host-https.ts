@@ -24,8 +24,8 @@ const hsts = Type.Object(
   {
     ...strict,
     description:
-      "Strict-Transport-Security (RFC 6797) in responses over TLS; browsers then refuse the host over HTTP and with a " +
-      "certificate that they do not trust",
+      "Strict-Transport-Security (RFC 6797) in responses over TLS; browsers then refuse the host over HTTP and with " +
+      "a certificate that they do not trust",
   },
 );
 export type Hsts = Static<typeof hsts>;

@@ -60,7 +60,7 @@ const listenersOf = (edge: RunningEdge): [string, Listener, boolean][] => [
   ["application, TLS", edge.secured().alone, true],
 ];
 
-test("HSTS is in every response over TLS, whatever its outcome and whoever answers, and in none without TLS", async (t) => {
+test("HSTS is in every response over TLS, whatever its outcome and whoever answers, and in no other", async (t) => {
   const edge = await start(t, { hsts });
   const heads = [
     get("/a"), // a miss at first

@@ -99,9 +99,9 @@ export const otherHostName = "other.cdn.test";
 export const nodeName = "fra1";
 
 /**
- * @param settings `certificates`: it serves HTTPS, too; `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
+ * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
  *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
- *   origin is the same
+ *   origin is the same; with `certificates`, it serves HTTPS, too
  */
 export async function startEdge(
   t: TestContext,
