@@ -1,5 +1,5 @@
 /** How hosts move their clients to HTTPS. These keys are part of a host's entry in the fleet document (hosts.ts). */
-import { type Static, Type } from "typebox";
+import { Type } from "typebox";
 import { strict } from "#base/schema-terms.ts";
 
 const yearSeconds = 31_536_000;
@@ -28,7 +28,6 @@ const hsts = Type.Object(
       "a certificate that they do not trust",
   },
 );
-export type Hsts = Static<typeof hsts>;
 
 export const hostHttps = {
   redirectToHttps: Type.Optional(
