@@ -110,6 +110,8 @@ export interface AssetFetches {
    * @returns the result as join() would return it, if the response was adopted
    */
   readonly adopt: (question: Question, come: Come) => Promise<Fetched> | undefined;
+  /** Whether a running fetch has found that the stored response is not for anyone any more (RFC 9110 §15.5). */
+  readonly isWithdrawn: (question: Pick<Question, "order" | "asker" | "key">) => boolean;
   /** How much of a running fetch's body has arrived; undefined: none is running, or its head has not arrived. */
   readonly coming: (question: Question) => { arrivedBytes: number; lengthBytes: number | null } | undefined;
   /**
@@ -151,6 +153,8 @@ interface Flight {
   /** The response that readers join now. */
   landed: Extract<Fetched, { outcome: "fetched" }> | undefined;
   isOvertaken: boolean;
+  /** The head of a refusal has arrived: the stored response is removed. */
+  isWithdrawal: boolean;
 }
 
 /** Keys that are known as uncacheable. */
@@ -199,6 +203,7 @@ export function createAssetFetches(env: Env): AssetFetches {
       if (adopted !== undefined) state.uncacheableUntil.delete(question.key);
       return adopted;
     },
+    isWithdrawn: (question) => state.running.get(flightKey(state, question))?.isWithdrawal === true,
     coming(question) {
       const fill = state.running.get(flightKey(state, question))?.landed?.fill;
       return fill === undefined ? undefined : { arrivedBytes: fill.arrivedBytes(), lengthBytes: fill.lengthBytes };
@@ -253,7 +258,7 @@ function isStorableNow(state: State, { order }: Question, { arrived, way }: Come
 }
 
 /** Kept apart by where they begin: two nodes that each take the other for the owner would wait for each other. */
-function flightKey({ ways }: State, { order, asker, key }: Question): string {
+function flightKey({ ways }: State, { order, asker, key }: Pick<Question, "order" | "asker" | "key">): string {
   return `${ways.startOf(order, asker)} ${key}`;
 }
 
@@ -276,6 +281,7 @@ function begin(state: State, key: string, question: Question, come?: Come): Flig
     isLanded: false,
     landed: undefined,
     isOvertaken: false,
+    isWithdrawal: false,
   };
   state.running.set(key, flight);
   const forget = (): void => {
@@ -348,7 +354,10 @@ async function fetchOnce(
     before !== undefined && judgeUse(notesOf(before).freshness, times.receivedAtMs).state !== "expired";
   refuseNonsense(order, before, arrived, isReplaceable);
   if (isFailure(arrived.statusCode)) {
-    if (isWithdrawal(arrived.statusCode)) removeStored(state, before, flight);
+    if (isWithdrawal(arrived.statusCode)) {
+      flight.isWithdrawal = true;
+      removeStored(state, before, flight);
+    }
     return await failureOf(arrived, way, order.host.timeoutMs, clock);
   }
   const unchanged = arrived.statusCode === 304 ? before : undefined;
@@ -439,7 +448,11 @@ async function failureOf(arrived: Arrived, way: Way, timeoutMs: number, clock: C
   const { statusCode: status, headers } = arrived;
   const pairs = endToEndPairs(headers);
   const about = { status, pairs, isShareable: mayBeShared(pairs), statusBefore: way.status };
-  const collected = await collect(arrived, { bytesMax: failureBytesMax, timeoutMs }, clock);
+  const collected = await collect(arrived, { bytesMax: failureBytesMax, timeoutMs }, clock).catch((error: unknown) => {
+    // The status says all that matters: without it, clients would get what was withdrawn.
+    if (isWithdrawal(status)) return { outcome: "whole", body: Buffer.alloc(0) } as const;
+    throw error;
+  });
   if (collected.outcome === "whole") return { outcome: "failed", body: collected.body, ...about };
   const { body } = collected;
   return { outcome: "passed", reason: "status", body, lengthBytes: lengthOf(arrived), ...about };

@@ -47,7 +47,7 @@ import {
 import { type Asker, type AssetWays, createAssetWays, hostFieldOf } from "./asset-way.ts";
 import type { FillCounts } from "./fill-room.ts";
 import type { ColdTurns } from "./cold-turns.ts";
-import { type Found, run } from "./machine.ts";
+import { type Found, run, Outdated } from "./machine.ts";
 import type { AssetOrder } from "./order.ts";
 import { createPatience, type Patience } from "./patience.ts";
 import type { Peers } from "./peers.ts";
@@ -177,7 +177,10 @@ function answerFrom(env: Env, request: Request, at: LookedUp): AssetDelivery | P
     refuseUncached(order, "the stored response is stale");
   return run<Stored, AssetDelivery>({
     lookUp: () => found,
-    deliver: storedDelivery,
+    deliver(stored, because) {
+      if (because === "origin-slow" && env.fetches.isWithdrawn({ ...request, key: at.key })) throw new Withdrawn();
+      return storedDelivery(stored, because);
+    },
     ask: async (_before, late) => {
       // A client that has got something stale takes no turn, and nothing is fetched for it.
       const waiting = { ...request, context: until(request.context, late) };
@@ -201,6 +204,9 @@ async function ask(env: Env, request: Request, at: LookedUp): Promise<AssetDeliv
   }
   return await fetchAndDeliver(env, request, at, 0);
 }
+
+/** The origin has refused the response (401, 402, 403, 451), and only the text of the refusal is late. */
+class Withdrawn extends Outdated {}
 
 type Asked = Pick<Request, "order" | "context">;
 

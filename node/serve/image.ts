@@ -190,44 +190,39 @@ function serveNow(images: Images, order: ImageOrder, isWhole: boolean): Delivery
 async function answer(images: Images, order: WantedVariant, asker: Asker): Promise<Answer> {
   const found = await lookUp(images, order);
   const isNow = isAnsweredHere(images, order, asker, found) || isUnderWay(images, order, asker);
-  if (isNow) return await answerNow(images, order, asker, found, stepsFor(images, order, asker));
-  if (found === undefined || !canServeStale(images, order, found)) {
-    return await answerInTurn(images, order, asker, found, stepsFor(images, order, asker));
-  }
-  // The wait for the turn counts towards `staleWaitMs`.
   const own = stepsFor(images, order, asker);
+  const question: Question = { order, asker, found, own };
+  if (isNow) return await answerNow(images, question);
+  if (found === undefined || !canServeStale(images, order, found)) return await answerInTurn(images, question);
+  // The wait for the turn counts towards `staleWaitMs`.
   return await answerOrStale(own, found, async (late) => {
     const waiting = { ...asker, context: until(asker.context, late) };
     const steps = stepsFor(images, order, waiting);
     const unhurried = { ...steps, waiting: { ...steps.waiting, waitMsFor: () => null } };
-    return await answerInTurn(images, order, waiting, found, unhurried);
+    return await answerInTurn(images, { order, asker: waiting, found, own: unhurried });
   });
 }
 
 type OwnSteps = Omit<Steps<SourceRecord, Answer>, "lookUp">;
 type FoundRecord = FoundIn<SourceRecord> | undefined;
 
-/** @param found the record before the wait: another may be stored after it */
-async function answerInTurn(
-  images: Images,
-  order: WantedVariant,
-  asker: Asker,
-  found: FoundRecord,
-  own: OwnSteps,
-): Promise<Answer> {
-  const turn = images.coldTurns.take(asker.context, order.name);
-  if (turn === true) return await answerNow(images, order, asker, found, own);
-  await turn;
-  return await answerNow(images, order, asker, await lookUp(images, order), own);
+interface Question {
+  readonly order: WantedVariant;
+  readonly asker: Asker;
+  readonly found: FoundRecord;
+  readonly own: OwnSteps;
 }
 
-async function answerNow(
-  images: Images,
-  order: WantedVariant,
-  asker: Asker,
-  found: FoundRecord,
-  own: OwnSteps,
-): Promise<Answer> {
+/** Its record may be another one after the wait. */
+async function answerInTurn(images: Images, question: Question): Promise<Answer> {
+  const { order, asker } = question;
+  const turn = images.coldTurns.take(asker.context, order.name);
+  if (turn === true) return await answerNow(images, question);
+  await turn;
+  return await answerNow(images, { ...question, found: await lookUp(images, order) });
+}
+
+async function answerNow(images: Images, { order, asker, found, own }: Question): Promise<Answer> {
   const theirs = images.peers === null ? null : await answerOfPeers(images, order, asker, found, own);
   if (theirs !== null) return theirs;
   try {

@@ -173,9 +173,12 @@ test("the body of a failure has the host's time in all; past it, the origin is l
   const timeoutMs = 1500;
   const origin = await startDrippingOrigin(t);
   const edge = await startEdge(t, { host: { origin: origin.url, timeoutMs } });
-  for (const path of ["/drips/500/max-age=60/a", "/drips/403/no-store/a"]) {
+  for (const [path, status] of [
+    ["/drips/500/max-age=60/a", 504],
+    ["/drips/403/no-store/a", 403], // the status alone says enough
+  ] as const) {
     const startMs = performance.now();
-    assert.equal((await edge.ask(path)).status, 504, path);
+    assert.equal((await edge.ask(path)).status, status, path);
     const tookMs = performance.now() - startMs;
     assert.ok(tookMs >= timeoutMs - 1 && tookMs < timeoutMs * 5, `${path}: ${tookMs.toFixed()} ms`);
     await eventually("its connection is closed", () => {
@@ -192,3 +195,26 @@ test("the body of a failure has the host's time in all; past it, the origin is l
   const got = await edge.ask("/a");
   assert.deepEqual([got.status, got.body, got.word], [200, "good", "stale"]);
 });
+
+for (const status of [401, 402, 403, 451]) {
+  test(`a stored response that the origin withdraws with ${status} is given to nobody, even if the text is late`, async (t) => {
+    const origin = await startDrippingOrigin(t);
+    const edge = await startEdge(t, { host: { origin: origin.url, timeoutMs: 1500, staleWaitMs: 300 } });
+    origin.script(answering(200, { "cache-control": "max-age=60, stale-if-error=600" }, "secret"));
+    await edge.ask("/a");
+    edge.skip(100);
+    origin.script((_request, response) => {
+      drip(response, status, {});
+    });
+    const first = edge.ask("/a");
+    await pause(500); // past what requests wait for if they can get something stale
+    const answers = await Promise.all([first, edge.ask("/a"), edge.ask("/a")]);
+    assert.deepEqual(
+      answers.map((answer) => [answer.status, answer.body]),
+      [1, 2, 3].map(() => [status, ""]),
+    );
+    edge.skip(10);
+    origin.script(answering(500, {}, "down"));
+    assert.equal((await edge.ask("/a")).status, 500, "nothing is stored any more");
+  });
+}
