@@ -109,16 +109,12 @@ export function openPipeline(
     broken(connection, error) {
       const line = lines.get(connection);
       if (line?.isAnswering !== true) events.broken(connection, error);
-      else if (isEnd(error)) connection.destroy();
-      // Behind the last request that is wanted come its body, and what nobody answers: the connection closes anyway.
+      else if ((error as NodeJS.ErrnoException).code === "ECONNRESET") connection.destroy();
+      // Behind the last request that is wanted come its body, or nothing (a timeout), and what nobody answers. Its
+      // response does not wait for them, and ends under its own rules; then the connection closes anyway.
       else if (!line.isFull) line.error ??= error;
     },
   };
-}
-
-/** The client has left, or sends the rest of a request for too long. */
-function isEnd({ code = "" }: Error & { code?: string }): boolean {
-  return code === "ECONNRESET" || code === "ERR_HTTP_REQUEST_TIMEOUT";
 }
 
 /**

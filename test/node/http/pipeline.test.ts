@@ -96,3 +96,35 @@ test("a connection that sends many requests at once gets one response in each tu
   // Twice, where a response ends between this turn's look at the sockets and its immediates.
   assert.ok(most <= 2 * floods.length, `${most} responses in one turn`);
 });
+
+test("a response goes on after the time for its request, whose body is unfinished; then the connection closes", async ({
+  t,
+  listen,
+}) => {
+  const listener = await listen(
+    "127.0.0.1",
+    0,
+    (_asked, response) => {
+      response.writeHead(200, { "Content-Length": "5" });
+      let sent = 0;
+      const sending = setInterval(() => {
+        response.write("x");
+        if ((sent += 1) < 5) return;
+        clearInterval(sending);
+        response.end();
+      }, 200);
+    },
+    { headers: 200, request: 200, check: 50 },
+  );
+  t.after(() => listener.close(0));
+  for (const field of ["Content-Length: 10", "Transfer-Encoding: chunked"]) {
+    const line = await openLine(listener);
+    line.send(`GET / HTTP/1.1\r\nHost: x\r\n${field}\r\n\r\n`);
+    const answers = readAnswers(await line.rest());
+    assert.deepEqual(
+      answers.map(({ status, body }) => [status, body.toString()]),
+      [[200, "xxxxx"]],
+      field,
+    );
+  }
+});
