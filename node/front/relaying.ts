@@ -2,9 +2,9 @@
  * Sends requests to Node's server: one at a time, or everything that arrives on a connection. Requests whose end is not
  * known are sent piece by piece, since the server may refuse the rest.
  */
-import { closeLingering } from "#base/lingering-close.ts";
+import { closeLingering, isLingering } from "#base/lingering-close.ts";
 import { type Connection, readOn, type State } from "./connection.ts";
-import { droppedBytesMax, holds } from "./refusing.ts";
+import { droppedBytesMax, dropRest, holds } from "./refusing.ts";
 import { openRelay, type Relay } from "./relay.ts";
 
 /** How long a refused client has to read its last response. */
@@ -47,6 +47,13 @@ export function relayForGood(state: State, connection: Connection, bytes: Buffer
 export function feed(state: State, connection: Connection): void {
   const { relay, rest, phase } = connection;
   if (relay === null || relay.destroyed || phase !== "relayed" || !connection.isWanted) return;
+  if (isLingering(relay)) {
+    // It has got its last response. What still arrives is dropped, and no longer waits for a request to begin.
+    connection.relayedBytes = 0;
+    dropRest(state, connection);
+    readOn(connection);
+    return;
+  }
   if (rest === null) {
     if (!connection.isEnded) return;
     connection.isWanted = false;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test as testOnce, type TestContext } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { createUnfinished, hold, type Holder } from "../../../node/front/unfinished.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { openLine } from "../http/raw.ts";
@@ -84,4 +85,24 @@ test("so does one whose requests wait behind responses that do not end, wherever
     for (const socket of greedy) socket.destroy();
     await turnsUntil(() => greedy.every(({ closed }) => closed));
   }
+});
+
+test("what is dropped behind a 400 is not held: it costs the others of its network nothing", async (t) => {
+  const fronted = await startFronted(t);
+  const line = await openLine(fronted.listener);
+  line.send(get("/half/way").slice(0, -2));
+  // Of the same network, and twice the limit in all; each gets its 400 after the first line.
+  const garbage = "this is not HTTP\r\n\r\n".repeat(200_000);
+  const clients = await sendHeads(t, fronted, "127.0.0.1", 16, garbage);
+  const answers = await Promise.all(
+    clients.map(async (socket) => {
+      const [first] = (await once(socket, "data")) as [Buffer];
+      return first.toString().slice(0, 12);
+    }),
+  );
+  assert.deepEqual(new Set(answers), new Set(["HTTP/1.1 400"]));
+  await pause(1000);
+  line.send("\r\n");
+  await line.until((text) => text.endsWith("/half/way"));
+  await turnsUntil(() => clients.every(({ closed }) => closed), 10);
 });
