@@ -197,7 +197,7 @@ test("the body of a failure has the host's time in all; past it, the origin is l
 });
 
 for (const status of [401, 402, 403, 451]) {
-  test(`a stored response that the origin withdraws with ${status} is given to nobody, if the text is late`, async (t) => {
+  test(`what the origin withdraws with ${status} is given to nobody, even if its text is late`, async (t) => {
     const origin = await startDrippingOrigin(t);
     const edge = await startEdge(t, { host: { origin: origin.url, timeoutMs: 1500, staleWaitMs: 300 } });
     origin.script(answering(200, { "cache-control": "max-age=60, stale-if-error=600" }, "secret"));

@@ -127,7 +127,7 @@ test("headers that don't arrive in time get a 408, and the connection ends", asy
   }
 });
 
-test("a body that does not arrive in time ends the connection after the response, and nothing is mixed into it", async ({
+test("a body that is late ends the connection after the response, and nothing is mixed into it", async ({
   t,
   listen,
 }) => {
