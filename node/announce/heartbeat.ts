@@ -5,6 +5,10 @@
  * Only time during which the lease thread itself ran counts. If it was delayed (a busy machine, a paused virtual
  * machine), the main thread was, too: a gap between two reads counts as at most two intervals. But clients notice a gap
  * of a second, and it may exceed the peer's hold timer: such a gap is stale whatever the number says.
+ *
+ * Before work that it can't divide, the main thread announces how long it will be silent. The return of 2 GiB of memory
+ * to the system takes 0.3 s, for example after a purge of everything, which all nodes do at the same time. Such a
+ * silence may last for up to a second in all.
  */
 
 export interface Beat {
@@ -19,13 +23,16 @@ export interface Beat {
 /** Slots of the array that both threads share. */
 export const beatSlot = 0;
 export const aloneSlot = 1;
-export const sharedSlots = 2;
+/** How many ms of silence the main thread has announced; 0: none. */
+export const silenceSlot = 2;
+export const sharedSlots = 3;
 
 /** How often the main thread beats, and how often the lease thread reads. */
 export const beatMs = 50;
 export const lookMs = 25;
 const staleMs = 250;
 const frozenMs = 1000;
+const silenceMsMax = frozenMs - staleMs;
 
 export function firstBeat(value: number, nowMs: number): Beat {
   return { value, lookedAtMs: nowMs, movedAtMs: nowMs, stillMs: 0 };
@@ -39,6 +46,7 @@ export function nextBeat(beat: Beat, value: number, nowMs: number): Beat {
   return { ...beat, lookedAtMs: nowMs, stillMs: beat.stillMs + Math.min(gapMs, 2 * lookMs) };
 }
 
-export function isStale(beat: Beat): boolean {
-  return beat.stillMs > staleMs;
+/** @param silenceMs as announced */
+export function isStale(beat: Beat, silenceMs = 0): boolean {
+  return beat.stillMs > staleMs + Math.min(silenceMs, silenceMsMax);
 }

@@ -14,7 +14,7 @@ import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
-import { aloneSlot, beatSlot, firstBeat, isStale, lookMs, nextBeat } from "./heartbeat.ts";
+import { aloneSlot, beatSlot, firstBeat, isStale, lookMs, nextBeat, silenceSlot } from "./heartbeat.ts";
 import { administrativeShutdown, ceaseSubcodes } from "./bgp/notification.ts";
 import type { Family } from "./bgp/prefix.ts";
 import { openDialer, openKeyedDialer } from "./dial.ts";
@@ -99,7 +99,7 @@ function look(): void {
   beat = nextBeat(beat, Atomics.load(shared, beatSlot), clock.monotonicMs());
   // The only announcer stays announced: DNS is answered by other threads, and clients have nowhere else to go.
   const isAlone = !isStalled && Atomics.load(shared, aloneSlot) === 1;
-  if ((isStale(beat) && !isAlone) === isStalled) return;
+  if ((isStale(beat, Atomics.load(shared, silenceSlot)) && !isAlone) === isStalled) return;
   isStalled = !isStalled;
   if (isStalled) {
     stalls++;

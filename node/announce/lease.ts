@@ -27,7 +27,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { firstDamping } from "./damping.ts";
-import { aloneSlot, beatMs, beatSlot } from "./heartbeat.ts";
+import { aloneSlot, beatMs, beatSlot, silenceSlot } from "./heartbeat.ts";
 import { keepChecking } from "./lease-checks.ts";
 import { shutDown, undrain, withdraw } from "./lease-drain.ts";
 import { type Holding, type LeaseOptions, newHolding, settle, show } from "./lease-holding.ts";
@@ -47,6 +47,8 @@ export interface Lease {
   readonly undrain: () => void;
   /** Ends the wait of drain(). */
   readonly hurry: () => void;
+  /** Runs work that can't be divided and takes about so long; the announcement stays meanwhile (heartbeat.ts). */
+  readonly silently: (expectedMs: number, work: () => void) => void;
   /** Ends the session (NOTIFICATION 6/2), which withdraws everything, and the thread. */
   readonly close: () => Promise<void>;
 }
@@ -72,6 +74,16 @@ export function openLease(options: LeaseOptions): Lease {
     },
     hurry() {
       holding.hurried.abort(new Error("hurried"));
+    },
+    silently(expectedMs, work) {
+      Atomics.store(holding.beat, silenceSlot, Math.ceil(expectedMs));
+      try {
+        work();
+      } finally {
+        // In this order: the thread must not find an old beat without the silence.
+        Atomics.add(holding.beat, beatSlot, 1);
+        Atomics.store(holding.beat, silenceSlot, 0);
+      }
     },
     async close() {
       if (holding.facts.isClosed) return;

@@ -33,6 +33,8 @@ export interface Announcement {
   /** Resolves after the withdrawal. */
   drain: () => Promise<void>;
   hurry: () => void;
+  /** Runs work during which the main thread is silent; the announcement stays (announce/heartbeat.ts). */
+  silently: (expectedMs: number, work: () => void) => void;
   close: () => Promise<void>;
 }
 
@@ -143,6 +145,7 @@ export function openAnnouncement(options: {
       await lease.drain();
     },
     hurry: lease.hurry,
+    silently: lease.silently,
     close: lease.close,
   };
 }

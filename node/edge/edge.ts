@@ -85,8 +85,13 @@ async function start(setup: EdgeSetup): Promise<Edge> {
   const { lifecycle, clock } = setup;
   const memory = openCMemory();
   if (memory !== undefined) {
-    const { log } = setup;
-    lifecycle.defer("unused memory", returnUnusedMemory({ memory, usage: process.memoryUsage, clock, log }));
+    const { log, parts } = setup;
+    const silently = (expectedMs: number, work: () => void): void => {
+      if (parts.announcement === null) work();
+      else parts.announcement.silently(expectedMs, work);
+    };
+    const usage = process.memoryUsage;
+    lifecycle.defer("unused memory", returnUnusedMemory({ memory, usage, silently, clock, log }));
   }
   const directory = await openDataDirectory(setup);
   const ended = new AbortController();

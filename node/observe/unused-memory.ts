@@ -14,19 +14,26 @@ import type { Log } from "#base/log.ts";
 const mebibyte = 1024 * 1024;
 /** Returning this much takes about 10 ms. */
 const unusedBytesMax = 64 * mebibyte;
-/** Often enough that what is freed meanwhile is returned in less than the quarter of a second that the lease allows. */
+/** Often enough that it is seldom much. After a purge of everything, it can be as much as the memory tier holds. */
 const checkMs = 1000;
+/**
+ * 0.13 ms on a machine that has nothing else to do. It can't be divided: malloc_trim() returns everything, and holds
+ * the lock of the main thread's arena meanwhile. In another thread, it would stop the main thread for as long.
+ */
+const msPerMebibyte = 0.3;
 
 export interface UnusedMemoryOptions {
   readonly memory: Pick<CMemory, "allocatedBytes" | "returnFree">;
   /** process.memoryUsage, in bytes. It reads a file, and throws when none can be opened. */
   readonly usage: () => { rss: number; heapTotal: number };
+  /** Runs work that takes about so long, and that keeps the main thread from everything else. */
+  readonly silently: (expectedMs: number, work: () => void) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 /** Checks once a second. @returns a function that stops this */
-export function returnUnusedMemory({ memory, usage, clock, log }: UnusedMemoryOptions): Cancel {
+export function returnUnusedMemory({ memory, usage, silently, clock, log }: UnusedMemoryOptions): Cancel {
   const restNow = (): number => {
     const { rss, heapTotal } = usage();
     return rss - heapTotal - memory.allocatedBytes();
@@ -48,7 +55,7 @@ export function returnUnusedMemory({ memory, usage, clock, log }: UnusedMemoryOp
       return;
     }
     const beganMs = clock.monotonicMs();
-    memory.returnFree();
+    silently(((nowBytes - restBytes) / mebibyte) * msPerMebibyte, memory.returnFree);
     const tookMs = clock.monotonicMs() - beganMs;
     restBytes = restNow();
     log.debug({ bytes: nowBytes - restBytes, tookMs }, "returned unused memory to the system");

@@ -24,6 +24,23 @@ test("a heart that stopped is stale after more than 250 ms, and less than 300 ms
   assert.equal(looked(eachMs(25, 2000), stopMs).movedAtMs, stopMs);
 });
 
+test("a silence that was announced may be as long as announced, but never longer than a second in all", () => {
+  const stopMs = 1000;
+  for (const [announcedMs, freshUntilMs] of [
+    [0, 250],
+    [100, 350],
+    [700, 950],
+    [10_000, 1000],
+  ] as const) {
+    assert.equal(isStale(looked(eachMs(25, stopMs + freshUntilMs), stopMs), announcedMs), false, String(announcedMs));
+    assert.equal(
+      isStale(looked(eachMs(25, stopMs + freshUntilMs + 25), stopMs), announcedMs),
+      true,
+      String(announcedMs),
+    );
+  }
+});
+
 test("it is fresh again with the first beat", () => {
   const stale = looked(eachMs(25, 3000), 1000);
   assert.equal(isStale(nextBeat(stale, 4711, 3025)), false);

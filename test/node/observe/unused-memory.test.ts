@@ -10,7 +10,7 @@ const mebibyte = 1024 * 1024;
 /** A process with 100 MiB of code, whose allocator keeps what is freed. */
 function startProcess() {
   const clock = fakeClock();
-  const now = { heap: 50, allocated: 20, free: 0, returned: 0, isOutOfFiles: false };
+  const now = { heap: 50, allocated: 20, free: 0, returned: 0, announcedMs: 0, isOutOfFiles: false };
   const cancel = returnUnusedMemory({
     memory: {
       allocatedBytes: () => now.allocated * mebibyte,
@@ -22,6 +22,10 @@ function startProcess() {
     usage() {
       if (now.isOutOfFiles) throw Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" });
       return { rss: (100 + now.heap + now.allocated + now.free) * mebibyte, heapTotal: now.heap * mebibyte };
+    },
+    silently(expectedMs, work) {
+      now.announcedMs = Math.round(expectedMs);
+      work();
     },
     clock,
     log: silentLog,
@@ -44,6 +48,15 @@ test("what the start has left behind is returned; after that, only large amounts
   now.free = 700;
   clock.advance(10_000);
   assert.equal(now.returned, 2);
+});
+
+test("the silence of the main thread is announced, as long as it may be", () => {
+  const { clock, now, cancel } = startProcess();
+  clock.advance(1000);
+  now.free = 2048;
+  clock.advance(1000);
+  assert.deepEqual([now.free, now.announcedMs], [0, 614]);
+  cancel();
 });
 
 test("while no file can be opened, the memory can't be read: nothing happens, and it is read again", () => {
