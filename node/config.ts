@@ -97,6 +97,15 @@ export const edgeConfigSchema = Type.Object(
       },
       { ...strict, default: {}, description: "what stands between clients and the HTTP server" },
     ),
+    probeUrl: Type.Optional(
+      Type.String({
+        format: "http-url",
+        maxLength: 255,
+        description:
+          "base URL at which other nodes probe this one, such as that of a TLS proxy in front of it (default: HTTPS " +
+          "at the address in the fleet document if it listens there, or else `http` of the fleet document)",
+      }),
+    ),
     admin: Type.Object(
       {
         ...endpointFields(8081),

@@ -31,6 +31,7 @@ const seenNode = Type.Object({
   fleetVersion: amount,
   feedSeq: amount,
   announced: words,
+  certificateExpires: word,
 });
 
 const seenSite = Type.Object({

@@ -44,7 +44,12 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
     },
     isIsolated: probing.prober.isIsolated(),
     announce: parts.announcement?.state() ?? null,
-    sites: isBrief ? null : describeSites(currentFleet(parts), probing.prober),
+    sites: isBrief
+      ? null
+      : describeSites(currentFleet(parts), probing.prober, {
+          expiryMs: probing.probes.certificateExpiryMs,
+          nowMs: clock.wallMs(),
+        }),
     cache: { memory: caches.memoryTier.stats(), disk: caches.diskTier.stats(), records: caches.records.size() },
     decoders: caches.decoders.stats(),
     peers: servers.peering?.counts() ?? null,

@@ -3,10 +3,12 @@ import type { Fleet } from "#document/document.ts";
 import type { Site } from "#document/schema/sites.ts";
 import type { Prober } from "#health/prober.ts";
 import { sitePressures } from "#health/site-pressure.ts";
+import { dateOf } from "../tls/certificate.ts";
 
 export function describeSites(
   fleet: Fleet | null,
   prober: Pick<Prober, "health" | "answers" | "sites" | "loads" | "keptShares">,
+  certificates: { expiryMs: (node: string) => number | undefined; nowMs: number },
 ): Record<string, unknown>[] {
   if (fleet === null) return [];
   const [health, answers, states] = [prober.health(), prober.answers(), prober.sites()];
@@ -22,13 +24,17 @@ export function describeSites(
     addresses: [...site.addresses, ...site.nodes.flatMap(({ addresses }) => addresses)],
     nodes: site.nodes.map(({ name }) => {
       const known = health.get(name);
+      const expiryMs = certificates.expiryMs(name);
+      const isExpired = expiryMs !== undefined && expiryMs <= certificates.nowMs;
+      const reason = known?.reason ?? "not probed yet";
       const { load, unreachable, ...answer } = answers.get(name) ?? {};
       return {
         name,
         state: known?.state ?? "unknown",
-        reason: known?.reason ?? "not probed yet",
+        reason: isExpired ? `its certificate expired on ${dateOf(expiryMs)}; ${reason}` : reason,
         ...(known?.isUnproven === true ? { isUnproven: true } : {}),
         ...(load === undefined ? {} : { requestsPerSecond: load }),
+        ...(expiryMs === undefined ? {} : { certificateExpires: dateOf(expiryMs) }),
         ...answer,
         ...(unreachable === undefined || unreachable.length === 0 ? {} : { unreachable }),
       };

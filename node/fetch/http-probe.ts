@@ -13,8 +13,11 @@
  * handshake. An attempt at an address that already gets enough probes is held, which says nothing about the node
  * (probe-budget.ts). A node that answered with a flood is not probed for a while: it failed, and reading more of the
  * same would take this thread from everybody else.
+ *
+ * A node that serves HTTPS is probed there (probe-urls.ts), with a new handshake every few seconds.
  */
 import { isIP, type LookupFunction } from "node:net";
+import { TLSSocket } from "node:tls";
 import { LRUCache } from "lru-cache";
 import { Agent, buildConnector } from "undici";
 import type { Clock } from "#base/clock.ts";
@@ -27,6 +30,7 @@ import { answerBytesMax, type HealthBody, readHealthBody } from "#health/health-
 import { cutFlood } from "./cut-flood.ts";
 import { openProbeAddresses } from "./probe-addresses.ts";
 import { createProbeBudget } from "./probe-budget.ts";
+import { openProbeUrls } from "./probe-urls.ts";
 import { askSmall } from "./small-answer.ts";
 
 /** The number of concurrent attempts at one node, and some that are about to end. */
@@ -37,6 +41,10 @@ const headBytesMax = 4096;
 /** A connection brings a few answers a second; this is more than any node sends. */
 const floodBytes = 512 * 1024;
 
+/** Between two TLS handshakes with a node. */
+const handshakeEveryMs = 5000;
+const certificatesMax = 20_000;
+
 const floodRestMs = 30_000;
 const floodsMax = 10_000;
 /** More than asked for: of the body or anything else, or of the head. */
@@ -44,12 +52,21 @@ const floodCodes: ReadonlySet<string> = new Set(["BODY_TOO_LARGE", "UND_ERR_HEAD
 
 export interface ProbeClient {
   probe: (node: Pick<SiteNode, "name" | "http">, timeoutMs: number) => Promise<ProbeResult | Held>;
+  /** When the certificate expires that the node has shown; undefined: it was not probed over HTTPS. */
+  certificateExpiryMs: (node: string) => number | undefined;
   close: () => Promise<void>;
 }
 
-/** @param secrets the fleet secrets, the current one first; none: no proof is asked for */
-export function openProbeClient(options: { secrets: () => readonly Uint8Array[]; clock: Clock }): ProbeClient {
-  const { secrets, clock } = options;
+/**
+ * @param secrets the fleet secrets, the current one first; none: no proof is asked for
+ * @param servername a name that clients use, for probes of HTTPS at an address
+ */
+export function openProbeClient(options: {
+  secrets: () => readonly Uint8Array[];
+  servername?: () => string | undefined;
+  clock: Clock;
+}): ProbeClient {
+  const { secrets, servername = () => undefined, clock } = options;
   const proofs = createProofs(secrets);
   const addresses = openProbeAddresses(clock);
   const budget = createProbeBudget();
@@ -62,15 +79,39 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
     else if (all === true) callback(null, [{ address, family: isIP(address) }]);
     else callback(null, address, isIP(address));
   };
-  // No wait for a handshake whose packets were lost; the next one is a fresh chance.
-  const connect = buildConnector({ timeout: 1000, lookup });
+  // No wait for a handshake whose packets were lost; the next one is a fresh chance. The proof tells who answers: the
+  // certificate is not verified: it may be for names that only clients use.
+  const connect = buildConnector({ timeout: 1000, lookup, rejectUnauthorized: false, allowH2: false });
+  /** Of each origin of HTTPS: the last handshake, and when the certificate expires. */
+  const handshakes = new LRUCache<string, { atMs: number; expiresMs: number }>({ max: certificatesMax });
+  const expiries = new LRUCache<string, number>({ max: certificatesMax });
+  const noteHandshake = (origin: string, socket: object): void => {
+    if (!(socket instanceof TLSSocket)) return;
+    const expiresMs = Date.parse(socket.getPeerCertificate().valid_to);
+    handshakes.set(origin, { atMs: clock.monotonicMs(), expiresMs });
+  };
+  const noteExpiry = (name: string, origin: string): void => {
+    const expiresMs = handshakes.get(origin)?.expiresMs;
+    if (expiresMs !== undefined) expiries.set(name, expiresMs);
+  };
+  /** An address has no server name (RFC 6066 §3): a name of the fleet gets the certificate that clients get. */
+  const servernameFor = (hostname: string): { servername?: string } => {
+    const name = isIP(hostname.replace(/^\[|\]$/g, "")) === 0 ? undefined : servername();
+    return name === undefined ? {} : { servername: name };
+  };
+  /** A kept connection says nothing about the listener. */
+  const isHandshakeDue = (origin: string): boolean =>
+    clock.monotonicMs() - (handshakes.get(origin)?.atMs ?? Infinity) >= handshakeEveryMs;
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
     connect(place, callback) {
       connect(place, (...connected) => {
         const [error, socket] = connected;
-        if (error === null && socket !== null) cutFlood(socket, floodBytes, clock);
+        if (error === null && socket !== null) {
+          cutFlood(socket, floodBytes, clock);
+          noteHandshake(`https://${place.host}`, socket);
+        }
         callback(...connected);
       });
     },
@@ -78,60 +119,65 @@ export function openProbeClient(options: { secrets: () => readonly Uint8Array[];
     keepAliveTimeout: 10_000,
   });
   return {
-    async probe({ name, http }, timeoutMs) {
-      let ended = (): void => undefined;
-      const flood = floods.get(http);
-      if (flood !== undefined && clock.monotonicMs() < flood.untilMs)
-        return { outcome: "failed", reason: flood.reason };
-      try {
-        const { origin, pathname, hostname } = new URL(probePath, http);
-        const admission = budget.admit(await addresses.of(hostname, timeoutMs), name, clock.monotonicMs());
-        if (admission.outcome === "held") return admission;
-        ({ ended } = admission);
-        const ask = proofs.ask();
-        const { statusCode, headers, body } = await askSmall(
-          agent,
-          {
-            origin,
-            path: pathname,
-            ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
-            reset: admission.isCrowded,
-          },
-          answerBytesMax,
-          AbortSignal.timeout(timeoutMs),
-        );
-        if (statusCode !== 200 && statusCode !== 503) return { outcome: "failed", reason: `status ${statusCode}` };
-        if (ask === undefined) {
-          const { state } = readHealthBody(body.toString());
-          return resultOf(statusCode, { state });
-        }
-        const proof = headers[proofField];
-        if (proof === undefined) return unproven("answers without proof");
-        // Nothing of an answer is read before it is known to be from a node of the fleet.
-        if (!(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
-          return unproven("answers with a wrong proof");
-        }
-        const said = readHealthBody(body.toString());
-        if (said.node !== name) {
-          return unproven(`answers with the proof of another node, ${String(said.node)}`);
-        }
-        return resultOf(statusCode, said);
-      } catch (error) {
-        const { code = "", name: kind } = error as { code?: string; name: string };
-        const isFlood = floodCodes.has(code);
-        const reason = isFlood
-          ? "sends far more than an answer"
-          : kind === "TimeoutError"
-            ? `no answer within ${timeoutMs} ms`
-            : systemReason(error);
-        if (isFlood) floods.set(http, { untilMs: clock.monotonicMs() + floodRestMs, reason });
-        return { outcome: "failed", reason };
-      } finally {
-        ended();
-      }
-    },
+    probe: openProbeUrls(probeAt, clock),
+    certificateExpiryMs: (node) => expiries.get(node),
     close: () => agent.destroy(),
   };
+
+  async function probeAt(http: string, name: string, timeoutMs: number): Promise<ProbeResult | Held> {
+    let ended = (): void => undefined;
+    const flood = floods.get(http);
+    if (flood !== undefined && clock.monotonicMs() < flood.untilMs) return { outcome: "failed", reason: flood.reason };
+    try {
+      const { origin, pathname, hostname, protocol } = new URL(probePath, http);
+      const isSecure = protocol === "https:";
+      const admission = budget.admit(await addresses.of(hostname, timeoutMs), name, clock.monotonicMs());
+      if (admission.outcome === "held") return admission;
+      ({ ended } = admission);
+      const ask = proofs.ask();
+      const { statusCode, headers, body } = await askSmall(
+        agent,
+        {
+          origin,
+          path: pathname,
+          ...(isSecure ? servernameFor(hostname) : {}),
+          ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
+          reset: admission.isCrowded || (isSecure && isHandshakeDue(origin)),
+        },
+        answerBytesMax,
+        AbortSignal.timeout(timeoutMs),
+      );
+      if (statusCode !== 200 && statusCode !== 503) return { outcome: "failed", reason: `status ${statusCode}` };
+      if (ask === undefined) {
+        const { state } = readHealthBody(body.toString());
+        return resultOf(statusCode, { state });
+      }
+      const proof = headers[proofField];
+      if (proof === undefined) return unproven("answers without proof");
+      // Nothing of an answer is read before it is known to be from a node of the fleet.
+      if (!(typeof proof === "string" && proofs.isProven(ask, statusCode, body, proof))) {
+        return unproven("answers with a wrong proof");
+      }
+      if (isSecure) noteExpiry(name, origin);
+      const said = readHealthBody(body.toString());
+      if (said.node !== name) {
+        return unproven(`answers with the proof of another node, ${String(said.node)}`);
+      }
+      return resultOf(statusCode, said);
+    } catch (error) {
+      const { code = "", name: kind } = error as { code?: string; name: string };
+      const isFlood = floodCodes.has(code);
+      const reason = isFlood
+        ? "sends far more than an answer"
+        : kind === "TimeoutError"
+          ? `no answer within ${timeoutMs} ms`
+          : systemReason(error);
+      if (isFlood) floods.set(http, { untilMs: clock.monotonicMs() + floodRestMs, reason });
+      return { outcome: "failed", reason };
+    } finally {
+      ended();
+    }
+  }
 }
 
 function resultOf(status: 200 | 503, { state, answer }: Partial<HealthBody>): ProbeResult {

@@ -22,7 +22,7 @@ export interface SmallAnswer {
  */
 export function askSmall(
   dispatcher: Dispatcher,
-  wanted: Pick<Dispatcher.DispatchOptions, "origin" | "path" | "headers" | "reset">,
+  wanted: Pick<Dispatcher.DispatchOptions, "origin" | "path" | "headers" | "reset"> & { servername?: string },
   bytesMax: number,
   signal: AbortSignal,
 ): Promise<SmallAnswer> {

@@ -10,6 +10,7 @@
  * so that the answer counts for and against no other node.
  */
 import { parseForeignJson } from "#base/foreign-json.ts";
+import { valueFormats } from "#base/schema.ts";
 import { loadMax, type HealthAnswer } from "./health.ts";
 import { keptLeast } from "./load-shedding.ts";
 
@@ -20,6 +21,7 @@ export const namesMax = 10_000;
 /** Maximum number of characters of all unreachable and draining names. Beyond it, the answer omits other nodes. */
 const namesCharactersMax = 160 * 1024;
 const processesMax = 64;
+const urlLengthMax = 255;
 /** Eight clouds with four prefixes each. */
 const announcedMax = 32;
 
@@ -45,6 +47,10 @@ export interface HealthBody {
   readonly node: unknown;
   readonly state: unknown;
   readonly answer: HealthAnswer | undefined;
+}
+
+function isHttpUrl(text: string): boolean {
+  return valueFormats["http-url"]?.(text) === true;
 }
 
 /** Reads any text. A missing or malformed field is undefined, or left out of the answer. */
@@ -75,6 +81,10 @@ function readAnswer(said: Readonly<Record<string, unknown>>): HealthAnswer {
     const value = said[name];
     return isListOf(value, pattern, most) ? { [name]: value } : {};
   };
+  const url = (name: keyof HealthAnswer): object => {
+    const value = said[name];
+    return typeof value === "string" && value.length <= urlLengthMax && isHttpUrl(value) ? { [name]: value } : {};
+  };
   const flag = (name: keyof HealthAnswer): object => (typeof said[name] === "boolean" ? { [name]: said[name] } : {});
   const isViewWell = isListOf(said["unreachable"], namePattern, namesMax);
   return {
@@ -93,6 +103,7 @@ function readAnswer(said: Readonly<Record<string, unknown>>): HealthAnswer {
     ...whole("feedSeq", Number.MAX_SAFE_INTEGER),
     ...text("release", releasePattern),
     ...list("announced", prefixPattern, announcedMax),
+    ...url("probe"),
   };
 }
 

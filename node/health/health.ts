@@ -65,6 +65,8 @@ export interface HealthAnswer {
   readonly release?: string;
   /** Prefixes that it announces by BGP. */
   readonly announced?: readonly string[];
+  /** Base URL at which it wants to be probed, if that is another one than in the fleet document: HTTPS, for example. */
+  readonly probe?: string;
 }
 
 /** More requests per second than any node answers; a higher value is not a measurement. */

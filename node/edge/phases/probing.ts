@@ -1,10 +1,12 @@
 /** The prober of all nodes, and this node's own load and health answer. */
+import type { Fleet } from "#document/document.ts";
 import type { HealthAnswer } from "#health/health.ts";
 import { createLoadMeter, type LoadMeter } from "#health/load-meter.ts";
 import { openProber, type Prober } from "#health/prober.ts";
 import { openProbeClient, type ProbeClient } from "../../fetch/http-probe.ts";
-import { feedSeq, fleetSecrets, fleetVersion, healthChanged, soonestChanges } from "../parts.ts";
+import { currentFleet, feedSeq, fleetSecrets, fleetVersion, healthChanged, soonestChanges } from "../parts.ts";
 import { presenceTold } from "../presence.ts";
+import { probeUrlOf } from "../probe-url.ts";
 import type { Servers } from "./servers.ts";
 import type { EdgeSetup } from "../setup.ts";
 
@@ -16,7 +18,11 @@ export interface Probing {
 
 export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
   const { config, siblings, lifecycle, parts, clock, random, log } = setup;
-  const probes = openProbeClient({ secrets: () => fleetSecrets(parts), clock });
+  const probes = openProbeClient({
+    secrets: () => fleetSecrets(parts),
+    servername: () => currentFleet(parts)?.hosts[0]?.name.replace(/\.$/, ""),
+    clock,
+  });
   lifecycle.defer("probe client", probes.close);
   const load = createLoadMeter(clock);
   siblings.follow(() => ({
@@ -47,8 +53,23 @@ export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
   return { probes, prober, load };
 }
 
+const httpByFleet = new WeakMap<Fleet, string | null>();
+
+/** `http` of this node in the document, looked up once per document. */
+function httpOf(fleet: Fleet | null, node: string): string | undefined {
+  if (fleet === null) return undefined;
+  let http = httpByFleet.get(fleet);
+  if (http === undefined) {
+    const own = fleet.sites.flatMap(({ nodes }) => nodes).find(({ name }) => name === node);
+    http = own?.http ?? null;
+    httpByFleet.set(fleet, http);
+  }
+  return http ?? undefined;
+}
+
 /** This node's health answer. */
 export function healthAnswer({ config, siblings, release, parts }: EdgeSetup): HealthAnswer {
+  const probe = probeUrlOf(config, httpOf(currentFleet(parts), config.node));
   const { requestsPerSecond, bytesPerSecond, rendersWaiting, loopDelayMs } = siblings.total();
   return {
     load: requestsPerSecond,
@@ -62,5 +83,6 @@ export function healthAnswer({ config, siblings, release, parts }: EdgeSetup): H
     feedSeq: feedSeq(parts),
     release,
     announced: parts.announcement?.healthy() ?? [],
+    ...(probe === undefined ? {} : { probe }),
   };
 }

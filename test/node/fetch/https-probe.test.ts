@@ -1,0 +1,128 @@
+/** Probes of nodes that serve HTTPS: a node is as well as what its clients use. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { test, type TestContext } from "node:test";
+import type { TLSSocket } from "node:tls";
+import { askField, createProofs, proofField } from "#health/health-proof.ts";
+import { openProbeClient } from "../../../node/fetch/http-probe.ts";
+import { certificateFor } from "../../support/certificates.ts";
+import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
+import { turns } from "../front/fronted.ts";
+import { startLoopbackOrigin } from "../../support/loopback-origin.ts";
+
+const secret = randomBytes(32);
+const dayMs = 86_400_000;
+
+/** The answer of a node that wants to be probed at this URL. */
+function signing(probe: () => string | undefined, state = "ready"): Signed {
+  const proofs = createProofs(() => [secret]);
+  return ({ headers }, response) => {
+    const body = JSON.stringify({ node: "fra1", state, word: { load: 1, probe: probe() } });
+    const status = state === "ready" ? 200 : 503;
+    const sign = proofs.signerFor(headers[askField]);
+    response.writeHead(status, sign === undefined ? {} : { [proofField]: sign(status, body) }).end(body);
+  };
+}
+
+type Signed = (request: Pick<IncomingMessage, "headers">, response: ServerResponse) => void;
+
+interface Scene {
+  http: string;
+  https: { url: string; server: Server; handshakes: { servername: string | undefined; isReused: boolean }[] };
+  /** What the node names in its answers over HTTP. */
+  so: { probe: string | undefined };
+  client: ReturnType<typeof openProbeClient>;
+  clock: FakeClock;
+  outcome: () => Promise<string>;
+}
+
+async function start(t: TestContext, validToMs = Date.now() + dayMs): Promise<Scene> {
+  const so: Scene["so"] = { probe: undefined };
+  const handshakes: Scene["https"]["handshakes"] = [];
+  const { certificatePem, keyPem } = await certificateFor(["img.cdn.test"], { validToMs });
+  const script = signing(() => so.probe);
+  const server = createServer({ cert: certificatePem, key: keyPem }, (request, response) => {
+    script(request, response);
+  });
+  server.on("secureConnection", (socket: TLSSocket) => {
+    const { servername } = socket as TLSSocket & { servername: string | false };
+    handshakes.push({ servername: servername === false ? undefined : servername, isReused: socket.isSessionReused() });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const origin = await startLoopbackOrigin(t, script);
+  const clock = fakeClock(Date.now());
+  const client = openProbeClient({ secrets: () => [secret], servername: () => "img.cdn.test", clock });
+  t.after(() => client.close());
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    http: origin.url,
+    https: { url, server, handshakes },
+    so,
+    client,
+    clock,
+    async outcome() {
+      // Until the connection of the last probe is free again.
+      await turns();
+      const result = await client.probe({ name: "fra1", http: origin.url }, 5000);
+      return result.outcome === "failed" ? `failed: ${result.reason}` : result.outcome;
+    },
+  };
+}
+
+test("a node that names HTTPS is probed there, with a name that clients use", async (t) => {
+  const { https, so, outcome, client } = await start(t);
+  assert.equal(await outcome(), "ready");
+  assert.equal(https.handshakes.length, 0, "it names nothing");
+  assert.equal(client.certificateExpiryMs("fra1"), undefined);
+  so.probe = https.url;
+  for (let count = 0; count < 3; count += 1) assert.equal(await outcome(), "ready");
+  assert.deepEqual(https.handshakes, [{ servername: "img.cdn.test", isReused: false }], "one connection");
+  assert.ok((client.certificateExpiryMs("fra1") ?? 0) > Date.now());
+});
+
+test("a node whose HTTPS is dead is not up, although its HTTP answers, until it names HTTP alone", async (t) => {
+  const { https, so, outcome, clock } = await start(t);
+  so.probe = https.url;
+  assert.equal(await outcome(), "ready");
+  https.server.close();
+  // What is connected still answers, until the next handshake is due.
+  clock.advance(5000);
+  await outcome();
+  for (let count = 0; count < 3; count += 1) {
+    assert.match(await outcome(), new RegExp(`^failed: ${https.url}: connection refused$`));
+  }
+  so.probe = undefined;
+  assert.equal(await outcome(), "ready");
+  so.probe = https.url;
+  assert.match(await outcome(), /^failed: https:/);
+});
+
+test("there is a new handshake every few seconds, with the same session", async (t) => {
+  const { https, so, outcome, clock } = await start(t);
+  so.probe = https.url;
+  for (let count = 0; count < 10; count += 1) {
+    assert.equal(await outcome(), "ready");
+    clock.advance(1000);
+  }
+  const [first, ...others] = https.handshakes.map(({ isReused }) => isReused);
+  assert.equal(first, false);
+  assert.ok(others.length >= 1 && others.length < 5, `${others.length} more handshakes`);
+  assert.ok(others.every((isReused) => isReused));
+});
+
+test("an expired certificate does not take a node down, but shows", async (t) => {
+  const validToMs = Math.floor(Date.now() / 1000) * 1000 - 1000;
+  const { https, so, outcome, client } = await start(t, validToMs);
+  so.probe = https.url;
+  assert.equal(await outcome(), "ready");
+  assert.equal(client.certificateExpiryMs("fra1"), validToMs);
+});
