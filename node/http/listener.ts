@@ -150,7 +150,7 @@ export async function listen(
       { host, port },
       {
         sharesPort: reusePort,
-        waitsMs: { headers: waits.headers, idle: keepAliveMs },
+        waitsMs: { headers: waits.headers, idle: keepAliveMs, stalled: socketIdleMs },
         connectionsMax,
         keepAliveSeconds: tcpKeepAliveMs / 1000,
         lent(connection) {

@@ -228,7 +228,11 @@ export function sweep(lane: Lane): void {
     } else if (silentMs >= (hasAnswered ? idle : headers)) {
       count(lane.counts, "timedOut");
       drop(lane, client);
-    } else if (pair !== null && nowMs - pair.quietSinceMs >= quietMs) takeBack(lane, pair);
+    }
+  }
+  for (const pair of lane.quietPairs) {
+    if (nowMs - pair.quietSinceMs < quietMs) break;
+    takeBack(lane, pair);
   }
   for (const listening of lane.listening.values()) {
     if (listening.watching === 0 && nowMs >= listening.pausedUntilMs && !listening.isDraining) {

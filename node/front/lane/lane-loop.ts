@@ -75,6 +75,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     clients: new Map(),
     pairs: new Map(),
     freePairs: [],
+    quietPairs: new Set(),
     head: newRequestHead(),
     unfinished: createUnfinished(deps.unfinishedBytesMax),
     nowMs: deps.monotonicMs(),

@@ -136,6 +136,8 @@ export interface Lane {
   readonly clients: Map<number, Client>;
   readonly pairs: Map<number, Pair>;
   readonly freePairs: Pair[];
+  /** Those with a session in which nothing is in progress, the longest first. */
+  readonly quietPairs: Set<Pair>;
   readonly head: RequestHead;
   readonly unfinished: Unfinished;
   nowMs: number;

@@ -16,8 +16,6 @@ import type { ListenRules } from "./lane.ts";
 import { controlBytes, type ListenAddress, openListeningSocket } from "./listening-socket.ts";
 import { endLane, order, type Running, startLane } from "./running-lane.ts";
 
-/** A client that takes nothing of its response for this long is disconnected. */
-const stalledMs = 120_000;
 const restartMs = { first: 20, most: 5000 };
 /** A lane that has run this long was healthy: the next one that dies is replaced at once again. */
 const wellAfterMs = 60_000;
@@ -32,7 +30,7 @@ export interface LanesOptions {
 export interface LaneListenOptions {
   /** Other processes have the same address. */
   readonly sharesPort: boolean;
-  readonly waitsMs: { readonly headers: number; readonly idle: number };
+  readonly waitsMs: ListenRules["waitsMs"];
   /** In all lanes together. */
   readonly connectionsMax: number;
   readonly keepAliveSeconds: number;
@@ -183,7 +181,7 @@ function listen(state: State, address: ListenAddress, about: LaneListenOptions):
   const listening: Listening = {
     id: state.ids,
     rules: {
-      waitsMs: { ...waitsMs, stalled: stalledMs },
+      waitsMs,
       connectionsMax: Math.max(1, Math.floor(connectionsMax / options.count)),
     },
     descriptors,

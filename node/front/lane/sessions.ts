@@ -25,6 +25,8 @@ const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 const pairBufferBytes = 64 * 1024;
 /** More pairs without a session are closed. */
 const freePairsMax = 64;
+/** More clients without a request in progress don't keep their session: it costs memory of the main thread. */
+const quietPairsMax = 256;
 
 /**
  * Passes bytes of the receive buffer to the main thread, which gets all further ones until it has answered them.
@@ -40,7 +42,7 @@ export function pass(lane: Lane, client: Client, at: number, lengthBytes: number
     return false;
   }
   count(lane.counts, "relayed", Number(isNew || pair.isQuiet));
-  pair.isQuiet = false;
+  setQuiet(lane, pair, false);
   pair.sentBytes += lengthBytes;
   let start = at - frameHeadBytes;
   writeFrameHead(lane, start, toMain.data, lengthBytes);
@@ -73,6 +75,7 @@ function part(lane: Lane, pair: Pair, how: "gone" | "leave"): void {
   if (pair.client !== null) pair.client.pair = null;
   pair.client = null;
   pair.phase = "leaving";
+  setQuiet(lane, pair, false);
   // What waits for the client is dropped when "closed" comes.
   pair.isClientFull = false;
   tell(lane, pair, how);
@@ -155,6 +158,7 @@ function closePair(lane: Lane, pair: Pair): void {
   const free = lane.freePairs.indexOf(pair);
   if (free !== -1) lane.freePairs.splice(free, 1);
   pair.phase = "closed";
+  setQuiet(lane, pair, false);
   close(lane, pair.descriptor);
   if (client !== null) closeClient(lane, client);
 }
@@ -268,10 +272,9 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
       return;
     case toLane.idle:
       if (client === null || pair.sentBytes % 2 ** 32 !== value || pair.toMain !== null) return;
-      pair.isQuiet = true;
-      pair.quietSinceMs = lane.nowMs;
       client.hasAnswered = true;
       client.sinceMs = lane.nowMs;
+      setQuiet(lane, pair, true);
       return;
     case toLane.closed:
       if (client !== null) closeClient(lane, client);
@@ -282,10 +285,22 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
   }
 }
 
+function setQuiet(lane: Lane, pair: Pair, isQuiet: boolean): void {
+  const { quietPairs, nowMs } = lane;
+  pair.isQuiet = isQuiet;
+  pair.quietSinceMs = nowMs;
+  quietPairs.delete(pair);
+  if (!isQuiet) return;
+  quietPairs.add(pair);
+  const [longest] = quietPairs;
+  if (quietPairs.size > quietPairsMax && longest !== undefined) takeBack(lane, longest);
+}
+
 /** The session is over. */
 function finish(lane: Lane, pair: Pair): void {
   pair.client = null;
   pair.phase = "free";
+  setQuiet(lane, pair, false);
   pair.fullSinceMs = 0;
   // Frames that the main thread does not want any more would come before the next session's.
   if (pair.toMain !== null || lane.freePairs.length >= freePairsMax) closePair(lane, pair);

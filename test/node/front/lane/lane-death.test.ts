@@ -1,0 +1,142 @@
+/** Lanes that die: what their clients see, and that nobody else does. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+import type { Worker } from "node:worker_threads";
+import { systemClock } from "#base/clock.ts";
+import { openStreamCalls } from "#base/system-calls.ts";
+import { lanesMissing, openLanes, type Lanes } from "../../../../node/front/lane/lanes.ts";
+import type { Listener } from "../../../../node/http/listener.ts";
+import { keptLog, type KeptLog } from "../../../support/kept-log.ts";
+import { needs } from "../../../support/needs.ts";
+import { turnsUntil } from "../../../support/turns-until.ts";
+import { listenInLane } from "../../http/both-forms.ts";
+import { openLine, readAnswers } from "../../http/raw.ts";
+import { get } from "../fronted.ts";
+import { epollOf, openDescriptors, socketsOn } from "./lane-descriptors.ts";
+
+interface Served {
+  lanes: Lanes;
+  listener: Listener;
+  workers: Worker[];
+  log: KeptLog;
+}
+
+/** A listener in lanes of its own, whose application answers everything with its target. */
+async function serve(t: TestContext, count: number): Promise<Served | undefined> {
+  const missing = lanesMissing();
+  if (!needs(t, missing === undefined, missing ?? "")) return undefined;
+  const workers: Worker[] = [];
+  const started = (worker: Worker): number => workers.push(worker);
+  process.on("worker", started);
+  const log = keptLog();
+  const lanes = await openLanes({ count, clock: systemClock, log: log.log });
+  const listener = await listenInLane(lanes)("127.0.0.1", 0, (asked, response) => {
+    response.setHeader("Content-Length", String(asked.url?.length)).end(asked.url);
+  });
+  t.after(async () => {
+    process.off("worker", started);
+    await listener.close(0);
+    await lanes.close();
+  });
+  return { lanes, listener, workers, log };
+}
+
+/** Ends a lane by a fault inside: its next wait for events fails. */
+function breakLane(port: number): void {
+  const calls = openStreamCalls();
+  assert(typeof calls !== "string");
+  const epoll = socketsOn(port, "listening").map(epollOf)[0];
+  assert.ok(epoll !== undefined);
+  // Another descriptor takes its place, so that the main thread closes one of its own.
+  assert.equal(calls.close(epoll), 0);
+}
+
+const ends: [name: string, end: (served: Served) => void][] = [
+  ["by force", ({ workers }) => void workers[0]?.terminate()],
+  ["by an exception", ({ listener }) => breakLane(listener.port)],
+];
+
+for (const [name, end] of ends) {
+  test(`a lane that ends ${name} loses its clients, and refuses none`, async (t) => {
+    const served = await serve(t, 1);
+    if (served === undefined) return;
+    const { lanes, listener, log } = served;
+    const before = openDescriptors();
+    const idle = await Promise.all(Array.from({ length: 20 }, () => openLine(listener)));
+    const [kept] = idle;
+    kept?.send(get("/kept"));
+    await kept?.until((text) => text.endsWith("/kept"));
+    end(served);
+    // These come while no lane runs, and the next one accepts them.
+    const next = await Promise.all(Array.from({ length: 50 }, () => openLine(listener)));
+    for (const [index, line] of next.entries()) line.send(get(`/next/${index}`, "Connection: close"));
+    await Promise.all(idle.map((line) => line.rest()));
+    await turnsUntil(() => lanes.restarts() === 1, 1);
+    let answered = 0;
+    for (const [index, line] of next.entries()) {
+      const text = await line.rest();
+      // Those that the old lane had accepted are lost with it; they learn of it.
+      if (text !== "") assert.equal(readAnswers(text)[0]?.body.toString(), `/next/${index}`);
+      answered += Number(text !== "");
+    }
+    assert.ok(answered > 0);
+    const after = await openLine(listener);
+    after.send(get("/after", "Connection: close"));
+    assert.equal(readAnswers(await after.rest())[0]?.body.toString(), "/after");
+    await turnsUntil(() => lanes.counts().open === 0, 1);
+    assert.deepEqual(
+      log.lines.map(({ message }) => message),
+      ["a lane died; another one takes its place"],
+    );
+    // A pair of the new lane: two descriptors. Everything of the old one is closed.
+    await turnsUntil(() => openDescriptors() <= before + 4, 1);
+  });
+}
+
+test("lanes die again and again under load: each request is answered, or its connection ends", async (t) => {
+  const served = await serve(t, 2);
+  if (served === undefined) return;
+  const { lanes, listener, workers } = served;
+  let isOver = false;
+  const counts = { answered: 0, lost: 0, refused: 0 };
+  const client = async (number: number): Promise<void> => {
+    for (let round = 0; !isOver; round += 1) {
+      const target = `/${number}/${round}`;
+      const socket = connect(listener.port, "127.0.0.1");
+      const text = await exchange(socket, get(target, "Connection: close"));
+      if (text === undefined) counts.refused += 1;
+      else if (text.endsWith(`\r\n\r\n${target}`)) counts.answered += 1;
+      else {
+        assert.ok(text === "" || text.startsWith("HTTP/1.1 200 OK\r\n"), text);
+        counts.lost += 1;
+      }
+    }
+  };
+  const clients = Array.from({ length: 20 }, (_, number) => client(number));
+  for (let death = 0; death < 6; death += 1) {
+    const { answered } = counts;
+    await turnsUntil(() => counts.answered >= answered + 50, 1);
+    await workers.at(-1)?.terminate();
+    await turnsUntil(() => lanes.restarts() === death + 1, 1);
+  }
+  isOver = true;
+  await Promise.all(clients);
+  assert.equal(counts.refused, 0);
+  assert.ok(counts.answered >= 300, JSON.stringify(counts));
+  t.diagnostic(JSON.stringify(counts));
+});
+
+/** Undefined: the connection was refused. */
+async function exchange(socket: Socket, bytes: string): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let isRefused = false;
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    isRefused = error.code === "ECONNREFUSED";
+  });
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  socket.write(bytes);
+  await once(socket, "close");
+  return isRefused ? undefined : Buffer.concat(chunks).toString();
+}
