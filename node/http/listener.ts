@@ -28,6 +28,8 @@ export const connectionsMost = 20_000;
 /** How long an idle connection is kept. */
 export const keepAliveSeconds = 65;
 const keepAliveMs = keepAliveSeconds * 1000;
+/** What a request may take to arrive that is sent just in time. */
+const keepAliveSpareMs = 1000;
 const waitsMs = {
   /** For the whole header section. */
   headers: 10_000,
@@ -150,7 +152,7 @@ export async function listen(
       { host, port },
       {
         sharesPort: reusePort,
-        waitsMs: { headers: waits.headers, idle: keepAliveMs, stalled: socketIdleMs },
+        waitsMs: { headers: waits.headers, idle: keepAliveMs + keepAliveSpareMs, stalled: socketIdleMs },
         connectionsMax,
         keepAliveSeconds: tcpKeepAliveMs / 1000,
         lent(connection) {

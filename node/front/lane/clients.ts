@@ -18,12 +18,14 @@ import {
   layout,
   type ListeningSocket,
   nextStamp,
+  type Pair,
+  passedBytes,
   receiveBytes,
   unwatch,
   watch,
   watchFor,
 } from "./lane.ts";
-import { abandon, closeClient, pass, takeBack, tell, watchBoth } from "./sessions.ts";
+import { abandon, closeClient, closePair, holds, pass, takeBack, tell, watchBoth } from "./sessions.ts";
 
 /** Connections accepted per wake-up: the clients that are there already have their turn in between. */
 const acceptedMax = 64;
@@ -35,6 +37,8 @@ const freedShare = 1 / 16;
 const piecesMax = 16;
 /** A connection that has been idle for this long does not need its pair any more. */
 const quietMs = 1000;
+/** How long the main thread has to notice that a session has ended. */
+const leavingMs = 2000;
 
 export function acceptAll(lane: Lane, listening: ListeningSocket): void {
   const { calls, memory, words } = lane;
@@ -131,7 +135,8 @@ export function readClient(lane: Lane, client: Client): void {
   rest?.copy(lane.bytes, layout.receive);
   const start = rest?.length ?? 0;
   const at = memory.address + layout.receive + start;
-  const received = calls.receive(client.descriptor, at, receiveBytes - start, MSG_DONTWAIT);
+  const room = isAlone(client) ? receiveBytes - start : passedBytes;
+  const received = calls.receive(client.descriptor, at, room, MSG_DONTWAIT);
   if (received < 0) {
     const errno = calls.errno();
     if (errno !== errnos.EAGAIN && errno !== errnos.EINTR) abandon(lane, client);
@@ -157,7 +162,7 @@ function read(lane: Lane, client: Client, lengthBytes: number): void {
       client.pieces += 1;
       if (client.pieces > piecesMax) break;
       client.rest = copyOf(lane, start, end);
-      holds(lane, client);
+      holds(lane, client, client.rest.length);
       return;
     case "odd":
       break;
@@ -173,15 +178,6 @@ function release(lane: Lane, client: Client): void {
   client.rest = null;
   client.pieces = 0;
   hold(lane.unfinished, client, 0);
-}
-
-/** Notes what the client holds. If it is too much in all, the networks that hold the most lose theirs. */
-function holds(lane: Lane, client: Client): void {
-  const greedy = hold(lane.unfinished, client, client.rest?.length ?? 0);
-  if (greedy === undefined) return;
-  for (const other of lane.clients.values()) {
-    if (other.rest !== null && greedy.has(other.network())) late(lane, other);
-  }
 }
 
 /** The client has closed its sending side. */
@@ -213,32 +209,35 @@ function late(lane: Lane, client: Client): void {
 
 /** Closes clients that have been silent for too long, and takes back those that the main thread is done with. */
 export function sweep(lane: Lane): void {
-  const { nowMs } = lane;
+  const { nowMs, counts } = lane;
   for (const client of lane.clients.values()) {
-    const { pair, rest, sinceMs, hasAnswered, listening } = client;
-    const { headers, idle, stalled } = listening.rules.waitsMs;
-    if (pair?.isClientFull === true && nowMs - pair.fullSinceMs >= stalled) {
-      count(lane.counts, "timedOut");
-      abandon(lane, client);
-    }
     if (!isAlone(client)) continue;
+    const { rest, sinceMs, hasAnswered, listening } = client;
+    const { headers, idle } = listening.rules.waitsMs;
     const silentMs = nowMs - sinceMs;
     if (rest !== null) {
       if (silentMs >= headers) late(lane, client);
     } else if (silentMs >= (hasAnswered ? idle : headers)) {
-      count(lane.counts, "timedOut");
+      count(counts, "timedOut");
       drop(lane, client);
     }
   }
-  for (const pair of lane.quietPairs) {
-    if (nowMs - pair.quietSinceMs < quietMs) break;
-    takeBack(lane, pair);
-  }
+  for (const pair of lane.pairs.values()) sweepPair(lane, pair);
   for (const listening of lane.listening.values()) {
-    if (listening.watching === 0 && nowMs >= listening.pausedUntilMs && !listening.isDraining) {
-      watchFor(lane, listening, EPOLLIN);
-    }
+    if (listening.watching === 0 && nowMs >= listening.pausedUntilMs) watchFor(lane, listening, EPOLLIN);
   }
+}
+
+function sweepPair(lane: Lane, pair: Pair): void {
+  const { client, phase, isQuiet, isClientFull } = pair;
+  const forMs = lane.nowMs - pair.sinceMs;
+  if (isQuiet && forMs >= quietMs) takeBack(lane, pair);
+  // While the main thread does not read, it learns that the client has gone when it writes, and this fails.
+  if (phase === "leaving" && forMs >= leavingMs) closePair(lane, pair);
+  if (client === null || !isClientFull) return;
+  if (lane.nowMs - pair.fullSinceMs < client.listening.rules.waitsMs.stalled) return;
+  count(lane.counts, "timedOut");
+  abandon(lane, client);
 }
 
 /** Accepts no more clients of this listener, and closes those that are idle. The others end with their responses. */

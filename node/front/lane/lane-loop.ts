@@ -24,7 +24,7 @@ import {
   nextStamp,
   watch,
 } from "./lane.ts";
-import { flushToMain, hangUp, hangUpPair, readPair } from "./sessions.ts";
+import { closePair, flushToMain, hangUp, readPair } from "./sessions.ts";
 
 export interface LaneDeps {
   readonly calls: StreamCalls;
@@ -76,6 +76,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     pairs: new Map(),
     freePairs: [],
     quietPairs: new Set(),
+    waitingBytes: 0,
     head: newRequestHead(),
     unfinished: createUnfinished(deps.unfinishedBytesMax),
     nowMs: deps.monotonicMs(),
@@ -154,7 +155,7 @@ function dispatch(lane: Lane, events: number, descriptor: number, stamp: number)
   const pair = lane.pairs.get(descriptor);
   if (pair?.stamp === stamp) {
     if ((events & EPOLLIN) !== 0 && (pair.watching & EPOLLIN) !== 0) readPair(lane, pair);
-    else if (isEnd) hangUpPair(lane, pair);
+    else if (isEnd) closePair(lane, pair);
     if ((events & EPOLLOUT) !== 0 && pair.phase !== "closed") flushToMain(lane, pair);
     return;
   }

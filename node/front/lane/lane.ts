@@ -25,10 +25,15 @@ import type { Counts } from "./counts.ts";
 
 /** Events per wake-up. */
 export const eventsMax = 256;
-/** How much is read from a client at once. */
+/** How much is read from a client at once, while the lane reads its requests. */
 export const receiveBytes = 64 * 1024;
+/** The same while the main thread does, and so the most that waits for it besides the sockets. */
+export const passedBytes = 16 * 1024;
 /** How much is read from a pair at once, and so the most that waits for a slow client besides the sockets. */
-export const pairReceiveBytes = 32 * 1024;
+export const pairReceiveBytes = 64 * 1024;
+/** The same while more than this waits for all clients. */
+export const scarcePairReceiveBytes = 4096;
+export const waitingBytesMax = 16 * 1024 * 1024;
 
 /** Offsets in the lane's arena. */
 export const layout = (() => {
@@ -111,7 +116,8 @@ export interface Pair extends Watched {
   sentBytes: number;
   /** The main thread has answered all of them: the lane reads requests itself. */
   isQuiet: boolean;
-  quietSinceMs: number;
+  /** Since when it is quiet, or leaving. */
+  sinceMs: number;
   /** Frames that the pair has not taken. While there are some, the client is not read. */
   toMain: Buffer | null;
   /** Bytes of the main thread that are not handled yet: an incomplete frame head, or what the client has not taken. */
@@ -138,6 +144,8 @@ export interface Lane {
   readonly freePairs: Pair[];
   /** Those with a session in which nothing is in progress, the longest first. */
   readonly quietPairs: Set<Pair>;
+  /** What clients have not taken, in all pairs. */
+  waitingBytes: number;
   readonly head: RequestHead;
   readonly unfinished: Unfinished;
   nowMs: number;
@@ -186,5 +194,7 @@ export function close({ calls, owned }: Lane, descriptor: number): void {
 
 /** A copy of the lane's memory. */
 export function copyOf({ bytes }: Lane, start: number, end: number): Buffer {
-  return Buffer.from(bytes.subarray(start, end));
+  const copy = Buffer.allocUnsafeSlow(end - start); // not a part of a pool, which it would keep
+  bytes.copy(copy, 0, start, end);
+  return copy;
 }

@@ -15,7 +15,9 @@ import {
   nextStamp,
   type Pair,
   pairReceiveBytes,
+  scarcePairReceiveBytes,
   unwatch,
+  waitingBytesMax,
   watch,
   watchFor,
 } from "./lane.ts";
@@ -139,7 +141,7 @@ function openPair(lane: Lane): Pair | undefined {
     client: null,
     sentBytes: 0,
     isQuiet: false,
-    quietSinceMs: 0,
+    sinceMs: 0,
     toMain: null,
     fromMain: null,
     isClientFull: false,
@@ -152,12 +154,14 @@ function openPair(lane: Lane): Pair | undefined {
   return pair;
 }
 
-function closePair(lane: Lane, pair: Pair): void {
+/** Without the pair, both sides drop the session, whatever the client has not taken. */
+export function closePair(lane: Lane, pair: Pair): void {
   if (!lane.pairs.delete(pair.descriptor)) return;
   const { client } = pair;
   const free = lane.freePairs.indexOf(pair);
   if (free !== -1) lane.freePairs.splice(free, 1);
   pair.phase = "closed";
+  keep(lane, pair, null);
   setQuiet(lane, pair, false);
   close(lane, pair.descriptor);
   if (client !== null) closeClient(lane, client);
@@ -188,6 +192,19 @@ function send(lane: Lane, pair: Pair, at: number, lengthBytes: number): void {
   const start = at + Math.max(0, sent);
   pair.toMain = copyOf(lane, start, at + lengthBytes);
   watchBoth(lane, pair.client, pair);
+  if (pair.client !== null) holds(lane, pair.client, pair.toMain.length);
+}
+
+/**
+ * Notes how many bytes of requests that have not begun the lane holds for a client. If it is too much in all, the
+ * networks that hold the most lose theirs (unfinished.ts).
+ */
+export function holds(lane: Lane, client: Client, lengthBytes: number): void {
+  const greedy = hold(lane.unfinished, client, lengthBytes);
+  if (greedy === undefined) return;
+  for (const other of lane.clients.values()) {
+    if (other.heldBytes > 0 && greedy.has(other.network())) abandon(lane, other);
+  }
 }
 
 /** The pair takes bytes again. */
@@ -195,6 +212,7 @@ export function flushToMain(lane: Lane, pair: Pair): void {
   const frames = pair.toMain;
   if (frames === null) return;
   pair.toMain = null;
+  if (pair.client !== null) hold(lane.unfinished, pair.client, 0);
   // The receive buffer is free between two events; the frames of one read, and of its end, fit into it and its room.
   frames.copy(lane.bytes, layout.frameRoom);
   send(lane, pair, layout.frameRoom, frames.length);
@@ -205,10 +223,10 @@ export function flushToMain(lane: Lane, pair: Pair): void {
 export function readPair(lane: Lane, pair: Pair): void {
   const { calls, memory, bytes } = lane;
   const waiting = pair.fromMain;
-  pair.fromMain = null;
   waiting?.copy(bytes, layout.fromPair);
   const start = waiting?.length ?? 0;
-  const room = pairReceiveBytes - start;
+  keep(lane, pair, null);
+  const room = (lane.waitingBytes < waitingBytesMax ? pairReceiveBytes : scarcePairReceiveBytes) - start;
   let received = 0;
   if (!pair.isClientFull && room > 0) {
     received = calls.receive(pair.descriptor, memory.address + layout.fromPair + start, room, MSG_DONTWAIT);
@@ -238,7 +256,12 @@ function handle(lane: Lane, pair: Pair, lengthBytes: number): void {
       take(lane, pair, kind, value);
     } else break;
   }
-  pair.fromMain = at < end && pair.phase !== "closed" ? copyOf(lane, at, end) : null;
+  if (at < end && pair.phase !== "closed") keep(lane, pair, copyOf(lane, at, end));
+}
+
+function keep(lane: Lane, pair: Pair, waiting: Buffer | null): void {
+  lane.waitingBytes += (waiting?.length ?? 0) - (pair.fromMain?.length ?? 0);
+  pair.fromMain = waiting;
 }
 
 /**
@@ -288,7 +311,7 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
 function setQuiet(lane: Lane, pair: Pair, isQuiet: boolean): void {
   const { quietPairs, nowMs } = lane;
   pair.isQuiet = isQuiet;
-  pair.quietSinceMs = nowMs;
+  pair.sinceMs = nowMs;
   quietPairs.delete(pair);
   if (!isQuiet) return;
   quietPairs.add(pair);
@@ -315,11 +338,6 @@ export function hangUp(lane: Lane, client: Client, isError: boolean): void {
   }
   // Both sides have closed: the main thread will say so, and until then there is nothing to look for.
   unwatch(lane, client);
-}
-
-/** A pair reports an error or the end: the main thread has dropped the session, whatever the client has not taken. */
-export function hangUpPair(lane: Lane, pair: Pair): void {
-  closePair(lane, pair);
 }
 
 function isTransient({ calls }: Lane): boolean {

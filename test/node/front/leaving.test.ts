@@ -391,3 +391,16 @@ test("a connection that sends nothing but empty lines has a deadline, behind a m
   line.send(get("/a"));
   await line.until((text) => text.endsWith("/a"));
 });
+
+test("a client that leaves while it is not read is noticed when its response is written", async (t) => {
+  const fronted = await startFronted(t);
+  const line = await openLine(fronted.listener);
+  line.send(get("/held") + get("/next", `X: ${"x".repeat(4000)}`).repeat(250));
+  const { asked, response } = await fronted.held();
+  response.writeHead(200, { "Content-Type": "text/event-stream" }).write("begun");
+  await line.until((text) => text.includes("begun"));
+  line.socket.resetAndDestroy();
+  await turnsUntil(() => response.destroyed || !response.write("data: x\n\n"), 1);
+  await turnsUntil(() => response.closed && asked.socket.destroyed);
+  await fronted.nothingLeft();
+});

@@ -117,7 +117,7 @@ test("an offer is ignored when more has been sent meanwhile", async (t) => {
   assert.equal(lent.length, 1);
 });
 
-test("silent clients are closed by the lane, and a head that does not become complete is told to be late", async (t) => {
+test("the lane closes silent clients, and says that a head is late that does not become complete", async (t) => {
   const lanes = await sharedLanes(t);
   if (lanes === undefined) return;
   const waitsMs = { headers: 600, idle: 1500, stalled: 120_000 };
