@@ -96,10 +96,10 @@ test("lanes die again and again under load: each request is answered, or its con
   const served = await serve(t, 2);
   if (served === undefined) return;
   const { lanes, listener, workers } = served;
-  let isOver = false;
+  const load = { isOver: false };
   const counts = { answered: 0, lost: 0, refused: 0 };
   const client = async (number: number): Promise<void> => {
-    for (let round = 0; !isOver; round += 1) {
+    for (let round = 0; !load.isOver; round += 1) {
       const target = `/${number}/${round}`;
       const socket = connect(listener.port, "127.0.0.1");
       const text = await exchange(socket, get(target, "Connection: close"));
@@ -118,7 +118,7 @@ test("lanes die again and again under load: each request is answered, or its con
     await workers.at(-1)?.terminate();
     await turnsUntil(() => lanes.restarts() === death + 1, 1);
   }
-  isOver = true;
+  load.isOver = true;
   await Promise.all(clients);
   assert.equal(counts.refused, 0);
   assert.ok(counts.answered >= 300, JSON.stringify(counts));
