@@ -2,7 +2,7 @@
  * Builds the origin's HTTP application: hooks and routes in order, and every limit of the server. Listening is separate
  * (start.ts).
  *
- *   head too large, no HTTP ─▶ answerUnreadable        target too long ─▶ 414
+ *   head too large, no HTTP ─▶ answerBrokenInput        target too long ─▶ 414
  *   server (connections) ─▶ router ─▶ access (token) ─▶ route's own onRequest ─▶ body ─▶ schema ─▶ handler ─▶ answer |
  *   problem
  */
@@ -11,18 +11,20 @@ import type { RequestListener, Server } from "node:http";
 import swagger from "@fastify/swagger";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import Fastify from "fastify";
+import { splitAbsolute } from "#base/absolute-form.ts";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
 import { openFailureLog } from "#base/failure-log.ts";
 import { boundJsonBodies } from "#base/foreign-json.ts";
 import type { Log } from "#base/log.ts";
-import { answerUnreadable } from "#base/unreadable-request.ts";
+import { whyRefused } from "#base/refused-request.ts";
 import type { OriginConfig } from "./config.ts";
 import type { FleetReader } from "./fleet/stored-fleets.ts";
 import type { JudgeFleet } from "./fleet/judge-in-thread.ts";
 import type { FleetSecretKeeper } from "./fleet/fleet-secret-file.ts";
 import { guardRoutes } from "./http/access.ts";
 import type { App } from "./http/app-type.ts";
+import { answerBrokenInput } from "./http/broken-input.ts";
 import { watchBodies } from "./http/request-body.ts";
 import { describeRoute, openApiHead } from "./http/openapi.ts";
 import { answerProblems, answerRouterError } from "./http/problems.ts";
@@ -53,6 +55,8 @@ const targetBytesMax = 8192;
  * Node's limit includes the target; a target that is too long must be distinguishable from a header section too large.
  */
 const headBytesMax = 96 * 1024;
+/** Host and port (RFC 9110 §7.2), without user information. Every name is one of this server's names. */
+const hostForm = /^(?:(?:\[[0-9a-fA-F:.]+\]|[^:[\]/?#@\s,]+)(?::\d{0,5})?)?$/;
 /** Of JSON bodies: a purge of 1000 names of typical length. */
 const jsonBytesMax = 256 * 1024;
 
@@ -114,7 +118,8 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
     return503OnClosing: false, // The hook below answers in the same form as all other refusals.
     routerOptions: { maxParamLength: targetBytesMax },
     frameworkErrors: answerRouterError(logs),
-    clientErrorHandler: answerUnreadable,
+    clientErrorHandler: answerBrokenInput,
+    rewriteUrl: ({ url = "" }) => splitAbsolute(url).rest,
     schemaErrorFormatter: describeProblems,
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler(compileValidator);
@@ -122,6 +127,15 @@ export async function buildApp(deps: AppDeps): Promise<{ app: App; countSwept: (
 
   app.addHook("onRequest", metrics.requestHooks.onRequest);
   app.addHook("onResponse", metrics.requestHooks.onResponse);
+  app.addHook("onRequest", async ({ raw, originalUrl }) => {
+    const refusal = whyRefused(raw);
+    if (refusal !== undefined) throw refusal;
+    const { authority } = splitAbsolute(originalUrl);
+    if (!hostForm.test(authority ?? raw.headers.host ?? "") || authority === "")
+      throw new NearcastError("BAD_REQUEST", "the request needs a valid host");
+    if (raw.url?.startsWith("/") !== true)
+      throw new NearcastError("BAD_REQUEST", "the request target must begin with a slash");
+  });
   let isClosing = false;
   app.addHook("preClose", async () => {
     isClosing = true;

@@ -50,6 +50,15 @@ export function holds(precondition: Precondition, tag: string | undefined): bool
   }
 }
 
+/**
+ * `If-Match` of a read (RFC 9110 §13.1.1, strong comparison): whether the client wants this version. A list that can't
+ * be read names no version.
+ */
+export function isWantedBy(ifMatch: string | undefined, tag: string): boolean {
+  if (ifMatch === undefined || ifMatch.trim() === "*") return true;
+  return parseEntityTags(ifMatch)?.some((each) => !each.isWeak && each.tag === tag) ?? false;
+}
+
 /** `If-None-Match` of a read (RFC 9110 §13.1.2, weak comparison): whether the client already has this version. */
 export function isKnownTo(ifNoneMatch: string | undefined, tag: string): boolean {
   if (ifNoneMatch === undefined) return false;

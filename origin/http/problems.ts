@@ -1,7 +1,7 @@
 /**
  * The only place where the origin turns failures of requests into responses: application/problem+json (RFC 9457) with a
  * code of the catalogue in node/base/errors.ts, whether a route or Fastify detected it. (Requests that Node's parser
- * can't read never get here: base/unreadable-request.)
+ * can't read never get here: broken-input.ts.)
  */
 import { asNearcastError, NearcastError, type Problem, problemOf, type ErrorCode } from "#base/errors.ts";
 import type { FailureLog } from "#base/failure-log.ts";
@@ -73,7 +73,7 @@ async function sendProblem(
   { failures, log }: ProblemLogs,
 ): Promise<FastifyReply> {
   const error = asOurs(thrown);
-  if (error.status >= 500) {
+  if (error.source !== "client" && error.status >= 500) {
     const facts = { err: error, requestId: request.id, route: request.routeOptions.url };
     failures.error(error.code, facts, "a request failed");
   } else log.debug({ code: error.code, detail: error.message, requestId: request.id }, "a request was refused");

@@ -29,9 +29,14 @@ export function watchBodies(app: App, clock: Clock): void {
     server.emit("request", request, response);
   });
   app.addHook("preParsing", async (request, reply, payload) => {
-    if (waitsForContinue.delete(request.raw)) reply.raw.writeContinue();
-    const isParsed = request.method !== "GET" && request.method !== "HEAD" && !request.raw.complete;
-    if (request.routeOptions.config.rawRequest !== undefined || !isParsed) return payload;
+    const hasBody = request.method !== "GET" && request.method !== "HEAD" && !request.raw.complete;
+    if (waitsForContinue.has(request.raw) && !request.raw.complete) {
+      if (hasBody && !request.is404) {
+        waitsForContinue.delete(request.raw);
+        reply.raw.writeContinue();
+      } else void reply.header("connection", "close"); // nobody reads this body, which may come or not
+    }
+    if (request.routeOptions.config.rawRequest !== undefined || !hasBody) return payload;
     const body = payload.pipe(new PassThrough());
     const cancel = clock.after(smallBodyTimeoutMs, () => {
       payload.unpipe(body);

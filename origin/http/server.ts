@@ -18,8 +18,10 @@ import type { Clock } from "#base/clock.ts";
 import { answerHalfClosed } from "#base/half-closed.ts";
 import { closeLingering, isLingering } from "#base/lingering-close.ts";
 import { networkOf } from "#base/networks.ts";
-import { answerUnreadable } from "#base/unreadable-request.ts";
+import { whyRefused } from "#base/refused-request.ts";
+import { connectRefused } from "#base/unreadable-request.ts";
 import type { Tokens } from "../token/tokens.ts";
+import { answerBrokenInput, isAnswering, noteRequest } from "./broken-input.ts";
 import { openReserve } from "./connection-reserve.ts";
 import { paceBody } from "./paced-body.ts";
 
@@ -62,15 +64,22 @@ export function createOriginServer(
   const strangers = openStrangers(limits, clock, deps.onStrangerClosed);
   const reserve = openReserve(limits.connectionsMax);
   const newestRequest = new WeakMap<Socket, IncomingMessage>();
+  /** Connections whose last request has come. */
+  const done = new WeakSet<Socket>();
 
   const server = createServer(options, (request, response) => {
     const { socket } = request;
     // Sent after a request whose response closes the connection: it gets no response, and must change nothing.
-    if (isLingering(socket)) {
+    if (isLingering(socket) || done.has(socket)) {
       request.resume();
       return;
     }
     newestRequest.set(socket, request);
+    noteRequest(request, response);
+    if (isLast(request)) {
+      done.add(socket);
+      response.shouldKeepAlive = false;
+    }
     const presented = tokens.judge(request.headers.authorization);
     const isWriter = presented.outcome === "known" && presented.kind === "writer";
     response.once("close", reserve.begin(socket, isWriter));
@@ -90,6 +99,10 @@ export function createOriginServer(
   server.maxConnections = limits.connectionsMax;
   // RFC 9110 §10.1.1 lets a server ignore an unknown expectation; Node would answer it without applying our limits.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
+  server.on("connect", (_request, socket) => {
+    socket.on("error", () => undefined); // Node has taken its own listener away; "close" follows
+    answerBrokenInput(connectRefused, socket as Socket);
+  });
   server.on("connection", (socket: Socket) => {
     const network = networkOf(socket.remoteAddress ?? "");
     strangers.add(socket, network);
@@ -104,6 +117,14 @@ export function createOriginServer(
     };
   });
   return server;
+}
+
+/**
+ * Whether what follows is no request: other servers may see the end of a refused one elsewhere, and Node's parser drops
+ * what follows `Upgrade` in the same segment, although the field is ignored here.
+ */
+function isLast(request: IncomingMessage): boolean {
+  return request.headers.upgrade !== undefined || whyRefused(request) !== undefined;
 }
 
 /** Whether the rest of a body that nobody wants is read, so that the connection can be used again. */
@@ -183,7 +204,8 @@ function openStrangers(limits: ConnectionLimits, clock: Clock, onClosed: (reason
 /** A connection that already has its response is lingering, with its own deadline. @returns whether it was closed */
 function closeLate(socket: Socket): boolean {
   if (isLingering(socket)) return false;
-  if (socket.bytesRead === 0) socket.destroy();
-  else answerUnreadable(Object.assign(new Error("late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
+  // A response that a slow client does not take must not be mixed with another one.
+  if (socket.bytesRead === 0 || isAnswering(socket)) socket.destroy();
+  else answerBrokenInput(Object.assign(new Error("late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
   return true;
 }

@@ -69,7 +69,6 @@ export function addConnectedNodeRoutes(app: App, deps: ConnectedNodeRouteDeps): 
   app.get(
     `${apiPath}/nodes/connected`,
     {
-      exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
         summary: "List the nodes that follow the feed now, with one entry per process",

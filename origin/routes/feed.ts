@@ -37,25 +37,24 @@ export interface FeedRouteDeps {
 }
 
 export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDeps): void {
-  app.get(
-    feedPath,
-    {
-      exposeHeadRoute: false,
-      config: {
-        access: "edge",
-        rawResponse: {
-          mediaType: "text/event-stream",
-          description: "hello, reset, purge, fleet, secret, roster and question events; `id` is their number",
-        },
-      },
-      schema: {
-        summary: "Follow the feed: all events after `since`, then new ones as they happen",
-        tags: ["feed"],
-        querystring: feedQuery,
-        response: { 200: Type.Any() },
+  app.route({
+    method: ["GET", "HEAD"],
+    url: feedPath,
+    exposeHeadRoute: false,
+    config: {
+      access: "edge",
+      rawResponse: {
+        mediaType: "text/event-stream",
+        description: "hello, reset, purge, fleet, secret, roster and question events; `id` is their number",
       },
     },
-    async (request, reply) => {
+    schema: {
+      summary: "Follow the feed: all events after `since`, then new ones as they happen",
+      tags: ["feed"],
+      querystring: feedQuery,
+      response: { 200: Type.Any() },
+    },
+    handler: async (request, reply) => {
       const since = request.query.since ?? readLastEventId(request.headers["last-event-id"]);
       const { raw } = reply;
       const { token } = request;
@@ -67,6 +66,11 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       // Tells a proxy in between (nginx supports it) to forward each event at once.
       raw.setHeader("x-accel-buffering", "no");
       raw.setHeader("x-request-id", request.id);
+      // A HEAD is no subscription: it would never end.
+      if (request.method === "HEAD") {
+        raw.end();
+        return reply.hijack();
+      }
       let gone: (() => void) | undefined;
       let isClosed = false;
       const sink = sinkOf(raw, stillAccepted);
@@ -89,7 +93,7 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       if (isClosed) gone();
       reply.hijack();
     },
-  );
+  });
 }
 
 /** Sent by a browser's EventSource when it reconnects. */

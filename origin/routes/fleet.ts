@@ -15,7 +15,7 @@ import type { FleetReader } from "../fleet/stored-fleets.ts";
 import type { JudgeFleet } from "../fleet/judge-in-thread.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { changeOf } from "../http/write-request.ts";
-import { holds, isKnownTo, type Precondition } from "../precondition.ts";
+import { holds, isKnownTo, isWantedBy, type Precondition } from "../precondition.ts";
 import {
   fleetReview,
   fleetShape,
@@ -75,6 +75,7 @@ export function addFleetRoutes(app: App, deps: FleetRouteDeps): void {
       const fleet = await catalogue.fleet(request.query.version);
       if (fleet === undefined) throw noFleet(request.query.version);
       void reply.header("etag", `"${fleet.version}"`).header("cache-control", "no-cache");
+      if (!isWantedBy(request.headers["if-match"], String(fleet.version))) throw preconditionFailed();
       if (isKnownTo(request.headers["if-none-match"], String(fleet.version))) return await reply.code(304).send(null);
       return { ...fleetShape(fleet), text: fleet.text };
     },

@@ -15,7 +15,7 @@ import type { FleetLimits } from "../fleet/upload-limits.ts";
 import { apiPath, type App } from "../http/app-type.ts";
 import { changeOf } from "../http/write-request.ts";
 import { nameFromTarget } from "#base/source-name.ts";
-import { isKnownTo, parseEntityTags } from "../precondition.ts";
+import { isKnownTo, isWantedBy, parseEntityTags } from "../precondition.ts";
 import type { BlobStore } from "../store/blob-store.ts";
 import type { Uploads } from "../upload/store-upload.ts";
 import { tooLarge } from "../upload/receive-upload.ts";
@@ -172,6 +172,7 @@ async function sendBlob(
     "nearcast-version": version.version,
     ...writePictureFields(blob),
   });
+  if (!isWantedBy(request.headers["if-match"], blob.sha256)) throw notWanted();
   if (isKnownTo(request.headers["if-none-match"], blob.sha256)) return await reply.code(304).send();
   void reply.type(mediaTypeOf[blob.type]);
   if (request.method === "HEAD") return await reply.header("content-length", blob.sizeBytes).send();
@@ -208,6 +209,10 @@ function isRangeCurrent(ifRange: string | string[] | undefined, sha256: string):
 function blobOf(version: Version): BlobFacts {
   if (version.blob === undefined) throw new NearcastError("INTERNAL", "a stored version has no bytes");
   return version.blob;
+}
+
+function notWanted(): NearcastError {
+  return new NearcastError("PRECONDITION_FAILED", "the picture has none of the tags of If-Match");
 }
 
 function preconditionFailed(name: string): NearcastError {

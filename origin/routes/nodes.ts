@@ -38,7 +38,6 @@ export function addNodeRoutes(app: App, { roster, feed, log }: NodeRouteDeps): v
   app.get(
     `${apiPath}/nodes`,
     {
-      exposeHeadRoute: false,
       config: { access: "edge" },
       schema: {
         summary: "Get the roster: nodes that joined, and nodes that are drained",

@@ -84,7 +84,6 @@ export function addPurgeRoutes(app: App, deps: PurgeRouteDeps): void {
   app.get(
     `${apiPath}/purges/:seq`,
     {
-      exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
         summary:

@@ -23,7 +23,6 @@ export function addSecretRoutes(app: App, { fleetSecret, feed, log }: SecretRout
   app.get(
     `${apiPath}/fleet/secret`,
     {
-      exposeHeadRoute: false,
       // People hold the writer token; the secret that nodes share is not for them.
       config: { access: "edge-only" },
       schema: {

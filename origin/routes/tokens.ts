@@ -134,7 +134,6 @@ export function addTokenRoutes(app: App, tokens: Tokens): void {
   app.get(
     `${apiPath}/tokens/edge/current`,
     {
-      exposeHeadRoute: false,
       config: { access: "edge-only" },
       schema: {
         summary:

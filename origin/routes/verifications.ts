@@ -44,7 +44,6 @@ export function addVerifyRoute(app: App, deps: { verifier: Verifier; catalogue: 
   app.get(
     `${apiPath}/verifications`,
     {
-      exposeHeadRoute: false,
       config: { access: "writer" },
       schema: {
         summary: "Verify some stored blobs against their hashes; repeat with the cursor",

@@ -118,7 +118,7 @@ test("requests that are hardly HTTP get one short answer", async () => {
   const table: [string, number, string][] = [
     ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "BAD_REQUEST"],
     ["GET\r\n\r\n", 400, "BAD_REQUEST"],
-    [`BREW /api/v1/images/a.jpg HTTP/1.1\r\n${head}\r\n`, 400, "BAD_REQUEST"],
+    [`BREW /api/v1/images/a.jpg HTTP/1.1\r\n${head}\r\n`, 501, "NOT_IMPLEMENTED"],
     [`GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n`, 400, "BAD_REQUEST"],
     [
       `PUT /api/v1/images/a.jpg HTTP/1.1\r\n${head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
@@ -143,7 +143,7 @@ test("wrong methods say which ones are right, wrong paths are not there", async 
     ["PATCH", "/images/a.jpg", 405, "METHOD_NOT_ALLOWED", "DELETE, GET, HEAD, PUT"],
     ["OPTIONS", "/images/a.jpg", 405, "METHOD_NOT_ALLOWED", "DELETE, GET, HEAD, PUT"],
     ["DELETE", "/fleet", 405, "METHOD_NOT_ALLOWED", "GET, HEAD, PUT"],
-    ["HEAD", "/feed", 405, "METHOD_NOT_ALLOWED", "GET"],
+    ["PUT", "/feed", 405, "METHOD_NOT_ALLOWED", "GET, HEAD"],
     ["GET", "/purges", 405, "METHOD_NOT_ALLOWED", "POST"],
     ["GET", "/nodes/fra1", 405, "METHOD_NOT_ALLOWED", "DELETE"],
     ["POST", "/nodes/fra1/draining", 405, "METHOD_NOT_ALLOWED", "DELETE, PUT"],

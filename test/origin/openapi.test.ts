@@ -43,6 +43,7 @@ test("the OpenAPI document lists every route with its schema, tokens and problem
     "GET /api/v1/versions/{path}",
     "GET /healthz",
     "GET /metrics",
+    "HEAD /api/v1/feed",
     "HEAD /api/v1/images/{path}",
     "POST /api/v1/channel/answers",
     "POST /api/v1/channel/introductions",

@@ -69,7 +69,7 @@ const refusals: readonly Refusal[] = [
   { name: "an encoded body", line: put, headers: `${writer}Content-Encoding: gzip\r\n`, status: 415 },
   { name: "no picture", line: put, headers: writer, status: 415 },
   { name: "headers too large", line: put, headers: `X: ${"y".repeat(200_000)}\r\n`, status: 431 },
-  { name: "no HTTP", line: "PUT /api/v1/images/a.jpg HTTP/9.9 and more", headers: "", status: 400 },
+  { name: "another version", line: "PUT /api/v1/images/a.jpg HTTP/9.9 and more", headers: "", status: 505 },
   {
     name: "a JSON body too large",
     line: "POST /api/v1/purges",

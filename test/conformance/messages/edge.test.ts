@@ -13,7 +13,7 @@ test("raw requests are answered as the RFCs say, with a front and without", asyn
   assert.equal((await edge.ask("/a")).status, 200);
   const { fronted, alone } = edge.listeners();
   assert.ok(corpus.length >= 150, `${corpus.length} cases`);
-  const wrong = await runAll({ "behind the front": fronted, "without a front": alone }, corpus, deviations);
+  const wrong = await runAll({ "behind the front": fronted, "without a front": alone }, corpus, { deviations });
   assert.deepEqual(wrong, []);
   assert.equal(edge.origin.asked("/hidden").length, 0, "no body was read as a request");
 });

@@ -57,13 +57,14 @@ const versions: readonly Row[] = [
 ];
 
 const methods: readonly Row[] = [
-  ...["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "PURGE"].map((method): Row => [
+  ...["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PURGE"].map((method): Row => [
     method,
     "9110 §15.5.6",
     line(`${method} /a HTTP/1.1`),
     "405",
     "either",
   ]),
+  ["QUERY without a body", "9110 §15.5.6", line("QUERY /a HTTP/1.1"), "405|400", "either"],
   ["OPTIONS of the whole server", "9110 §9.3.7", line("OPTIONS * HTTP/1.1"), "405|200|204|400", "either"],
   ["CONNECT", "9110 §9.3.6", line("CONNECT assets.cdn.test:443 HTTP/1.1"), "501|405|400", "closed"],
   ["CONNECT with a path", "9112 §3.2.3", line("CONNECT /a HTTP/1.1"), "501|405|400", "closed"],
