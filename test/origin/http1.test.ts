@@ -145,7 +145,7 @@ test("two Host fields are refused, and absolute-form is accepted on every path (
   assert.equal((await origin.call("GET", "/images/b.jpg")).status, 200);
 });
 
-test("If-Match of a read is judged by the strong comparison, before If-None-Match (RFC 9110 §13.1.1, §13.2.2)", async (t) => {
+test("If-Match of a read is judged strongly, and before If-None-Match (RFC 9110 §13.1.1, §13.2.2)", async (t) => {
   const { origin, at, release } = await start(t);
   release();
   await origin.json(201, "PUT", "/images/a.jpg", { body: await jpeg(1) });

@@ -107,7 +107,8 @@ export function readAnswers(
     }
     const code = Number(status[1]);
     const isOfHead = typeof isHead === "boolean" ? isHead : (isHead[answers.length] ?? false);
-    const { body, after } = readBody(left.slice(end + 4), fields, isOfHead || code < 200 || code === 204 || code === 304);
+    const isBodiless = isOfHead || code < 200 || code === 204 || code === 304;
+    const { body, after } = readBody(left.slice(end + 4), fields, isBodiless);
     answers.push({ status: code, reason: status[2] ?? "", fields, body: Buffer.from(body, "latin1") });
     left = after;
   }
