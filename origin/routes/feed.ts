@@ -69,7 +69,8 @@ export function addFeedRoute(app: App, { feed, connected, tokens }: FeedRouteDep
       // A HEAD is no subscription: it would never end.
       if (request.method === "HEAD") {
         raw.end();
-        return reply.hijack();
+        reply.hijack();
+        return;
       }
       let gone: (() => void) | undefined;
       let isClosed = false;
