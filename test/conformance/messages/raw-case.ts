@@ -11,7 +11,7 @@ export interface RawCase {
   readonly bytes: string;
   /**
    * The statuses of all responses, in order: `200 400|501`. Each may have alternatives. All of them are right, and the
-   * first is ours. `200-` is the response to a HEAD.
+   * first is ours. `200-` is the response to a HEAD, `none` no response at all.
    */
   readonly right: string;
   /** What happens next. Where it is not decided: `either`. `half-closed`: the client ends its side, then the server. */

@@ -78,6 +78,8 @@ function judge(text: string, { heads, wanted, after, isOurs, isProbed }: Judged)
   const own = isOpen ? answers.slice(0, -1) : answers;
   const last = answers.at(-1);
   const statuses = own.map(({ status }, index) => `${status}${heads[index] === true ? "-" : ""}`);
+  // A request that breaks off may get no response (RFC 9112 §8).
+  if (statuses.length === wanted.length - 1 && wanted.at(-1)?.includes("none") === true) statuses.push("none");
   const isRight =
     statuses.length === wanted.length &&
     wanted.every((each, index) => (isOurs ? each.slice(0, 1) : each).includes(statuses[index] ?? ""));
