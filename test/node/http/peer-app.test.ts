@@ -181,3 +181,23 @@ test("a list of hot variants is bounded, and what is not for us in it does not s
   ];
   for (const [payload, status] of rows) assert.equal((await tell(payload)).statusCode, status);
 });
+
+test("HEAD works wherever GET does; other transfer codings are refused", async (t) => {
+  const { app } = await start(t);
+  const rows: [url: string, headers: Record<string, string>][] = [
+    [image, owner],
+    ["/v1/source?host=img.cdn.test&name=shop/a.png", { "nearcast-role": "shield" }],
+    ["/v1/asset?host=static.cdn.test", { ...owner, "nearcast-target": "/a" }],
+    ["/v1/asset?host=static.cdn.test", owner],
+  ];
+  for (const [url, headers] of rows) {
+    await app.inject({ url, headers }); // what is stored has a length
+    const got = await app.inject({ url, headers });
+    const head = await app.inject({ method: "HEAD", url, headers });
+    assert.deepEqual([head.statusCode, head.body], [got.statusCode, ""], url);
+    for (const name of ["content-type", "content-length", "nearcast-source"])
+      assert.equal(head.headers[name], got.headers[name], `${url}: ${name}`);
+  }
+  const coded = await app.inject({ url: image, headers: { ...owner, "transfer-encoding": "gzip, chunked" } });
+  assert.equal(coded.statusCode, 501);
+});
