@@ -11,6 +11,7 @@ import type { Lab } from "./lab/lab.ts";
 import { startNearcast } from "./lab/nearcast.ts";
 import { startObjectOrigin } from "./lab/object-origin.ts";
 import { takeTurns } from "./lab/rounds.ts";
+import { fronts } from "./memory-hit.ts";
 import { drive, storeScript } from "./lab/wrk.ts";
 
 const objectsCount = 6000;
@@ -35,15 +36,21 @@ export async function measureDiskHit(lab: Lab): Promise<Report> {
     if (!isObject) return undefined;
     return { type: "application/octet-stream", body: block.subarray(index, index + Number(bytes)) };
   });
-  const nearcast = await startNearcast(lab, {
-    pin: "server",
-    edge: () => ({ cache: { memoryBytes, diskBytes } }),
-    hosts: [{ name: filesHost, kind: "assets", origin: `http://${origin.host}:${origin.port}` }],
-  });
+  const edges = await Promise.all(
+    fronts.map(async ({ name, lanes }) => ({
+      name,
+      nearcast: await startNearcast(lab, {
+        pin: "server",
+        edge: () => ({ cache: { memoryBytes, diskBytes }, front: { lanes } }),
+        hosts: [{ name: filesHost, kind: "assets", origin: `http://${origin.host}:${origin.port}` }],
+      }),
+    })),
+  );
+  const { nearcast } = edges[0] as (typeof edges)[0];
   // With tcp_nopush, nginx needs more CPU time for 64 KB: its files begin with a head, so bodies are not on pages.
   const nginx = await startNginx(lab, origin, { tcpNopush: false });
   const peers = "started" in nginx ? [nginx.started] : [];
-  const servers = [{ name: "nearcast", program: nearcast.edge, url: nearcast.url }, ...peers];
+  const servers = [...edges.map(({ name, nearcast: { edge, url } }) => ({ name, program: edge, url })), ...peers];
 
   const tables: Table[] = [];
   const samples: Record<string, unknown> = {};
@@ -67,7 +74,7 @@ export async function measureDiskHit(lab: Lab): Promise<Report> {
     samples[title] = Object.fromEntries(taken);
   }
   for (const { program } of servers) await program.stop();
-  await nearcast.stop();
+  for (const one of edges) await one.nearcast.stop();
   return {
     question: "disk-hit",
     tables,

@@ -12,6 +12,12 @@ import { photograph } from "./lab/photograph.ts";
 import { takeTurns } from "./lab/rounds.ts";
 import { drive } from "./lab/wrk.ts";
 
+/** Who owns the connections: the main thread, or a lane. */
+export const fronts = [
+  { name: "nearcast", lanes: 0 },
+  { name: "nearcast, lane", lanes: 1 },
+] as const;
+
 /** Enough to keep a server busy, and few enough that it answers a full queue within some milliseconds. */
 const connections = 64;
 const sizes = [
@@ -20,8 +26,14 @@ const sizes = [
 ] as const;
 
 export async function measureMemoryHit(lab: Lab): Promise<Report> {
-  const nearcast = await startNearcast(lab, { pin: "server" });
-  await nearcast.put("photograph.jpg", await photograph(1600, 1200));
+  const edges = await Promise.all(
+    fronts.map(async ({ name, lanes }) => {
+      return { name, nearcast: await startNearcast(lab, { pin: "server", edge: () => ({ front: { lanes } }) }) };
+    }),
+  );
+  const picture = await photograph(1600, 1200);
+  for (const { nearcast } of edges) await nearcast.put("photograph.jpg", picture);
+  const { nearcast } = edges[0] as (typeof edges)[0];
   const objects = new Map<string, { type: string; body: Buffer }>();
   for (const { label, bytes } of sizes) {
     const { path, body } = await variantOfSize(nearcast.url, bytes);
@@ -32,7 +44,7 @@ export async function measureMemoryHit(lab: Lab): Promise<Report> {
   const origin = await startObjectOrigin(lab, (path) => objects.get(path));
   const starts = [await startNginx(lab, origin), await startVarnish(lab, origin)];
   const peers = starts.flatMap((start) => ("started" in start ? [start.started] : []));
-  const servers = [{ name: "nearcast", program: nearcast.edge, url: nearcast.url }, ...peers];
+  const servers = [...edges.map(({ name, nearcast: { edge, url } }) => ({ name, program: edge, url })), ...peers];
 
   const tables: Table[] = [];
   const samples: Record<string, Record<string, Sample[]>> = {};
@@ -50,7 +62,7 @@ export async function measureMemoryHit(lab: Lab): Promise<Report> {
     samples[title] = Object.fromEntries(taken);
   }
   for (const { program } of servers) await program.stop();
-  await nearcast.stop();
+  for (const one of edges) await one.nearcast.stop();
   return {
     question: "memory-hit",
     tables,

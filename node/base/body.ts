@@ -8,7 +8,12 @@
 import type { Readable } from "node:stream";
 
 export type Body =
-  | { readonly kind: "bytes"; readonly bytes: Buffer }
+  | {
+      readonly kind: "bytes";
+      readonly bytes: Buffer;
+      /** As for ranges, if the same bytes are on disk. */
+      readonly pin?: () => PinnedFile | undefined;
+    }
   /** `open` starts a reader at `start`; it ends before `end`, or with the body where that is null. */
   | {
       readonly kind: "ranges";
@@ -18,8 +23,19 @@ export type Body =
        * the next read of any body: whoever keeps them must copy them.
        */
       readonly borrow?: (start: number, end: number | null, bytesMax: number) => Uint8Array | undefined;
+      /** Where the body is in a file, if all of it is known to be as it was written. */
+      readonly pin?: () => PinnedFile | undefined;
     }
   | { readonly kind: "stream"; readonly stream: Readable };
+
+/** A part of an open file, which stays as it is until release(). */
+export interface PinnedFile {
+  readonly descriptor: number;
+  readonly offset: number;
+  /** The file was removed: it takes space on disk only because it is pinned. */
+  readonly isRemoved: () => boolean;
+  readonly release: () => void;
+}
 
 /** A body that can be read more than once, from any offset. */
 export type StoredBody = Exclude<Body, { kind: "stream" }>;

@@ -53,6 +53,11 @@ export const EPOLL_CTL_MOD = 3;
 export const SHUT_RD = 0;
 export const SHUT_WR = 1;
 
+export const MSG_MORE = 0x8000;
+/** Only what is in the page cache (linux/fs.h). */
+export const RWF_NOWAIT = 8;
+
+const F_DUPFD_CLOEXEC = 1030;
 const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -169,6 +174,17 @@ export interface StreamCalls extends CommonCalls {
   /** Number of bytes received; 0 at the end. */
   receive: (descriptor: number, at: number, lengthBytes: number, flags: number) => number;
   send: (descriptor: number, at: number, lengthBytes: number, flags: number) => number;
+  /** The same from several places: `struct msghdr` at `headerAt` names them. */
+  sendMessage: (descriptor: number, headerAt: number, flags: number) => number;
+  /**
+   * Sends bytes of a file, from the offset at `offsetAt` on, without copying them. What is in the socket's queue still
+   * belongs to the file: it must not be written over.
+   */
+  sendFile: (descriptor: number, file: number, offsetAt: number, lengthBytes: number) => number;
+  /** Reads into the places that `count` vectors at `vectorsAt` name. */
+  readAt: (file: number, vectorsAt: number, count: number, offset: number, flags: number) => number;
+  /** Another descriptor of the same file. */
+  duplicate: (file: number) => number;
   shutdown: (descriptor: number, how: number) => number;
   /** Writes the two descriptors of a pair of connected local streams that never block. */
   pair: (descriptorsAt: number) => number;
@@ -223,6 +239,9 @@ export function openStreamCalls(): StreamCalls | string {
     // Called for every request, so without a wrapper.
     const receive = libc.func("int64_t recv(int, int64_t, int64_t, int)") as StreamCalls["receive"];
     const send = libc.func("int64_t send(int, int64_t, int64_t, int)") as StreamCalls["send"];
+    const sendMessage = libc.func("int64_t sendmsg(int, int64_t, int)") as StreamCalls["sendMessage"];
+    const sendFile = libc.func("int64_t sendfile(int, int, int64_t, int64_t)") as StreamCalls["sendFile"];
+    const fcntl = libc.func("int fcntl(int, int, int)") as Numbers;
     const waitEpoll = libc.func("int epoll_wait(int, int64_t, int, int)") as StreamCalls["waitEpoll"];
     const controlEpoll = libc.func("int epoll_ctl(int, int, int, int64_t)") as StreamCalls["controlEpoll"];
     const accept: StreamCalls["accept"] = (descriptor, addressAt, lengthAt) =>
@@ -231,6 +250,8 @@ export function openStreamCalls(): StreamCalls | string {
       ["accept4", () => accept(-1, 0, 0)],
       ["recv", () => receive(-1, 0, 0, 0)],
       ["send", () => send(-1, 0, 0, 0)],
+      ["sendmsg", () => sendMessage(-1, 0, 0)],
+      ["sendfile", () => sendFile(-1, -1, 0, 0)],
       ["epoll_ctl", () => controlEpoll(-1, EPOLL_CTL_DEL, -1, 0)],
     ]);
     if (refused !== undefined) return refused;
@@ -241,6 +262,10 @@ export function openStreamCalls(): StreamCalls | string {
       accept,
       receive,
       send,
+      sendMessage,
+      sendFile,
+      readAt: libc.func("int64_t preadv2(int, int64_t, int, int64_t, int)") as StreamCalls["readAt"],
+      duplicate: (file) => fcntl(file, F_DUPFD_CLOEXEC, 0),
       shutdown: libc.func("int shutdown(int, int)") as StreamCalls["shutdown"],
       pair: (descriptorsAt) => socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, descriptorsAt),
       openEpoll: () => createEpoll(EPOLL_CLOEXEC),

@@ -10,7 +10,7 @@
  * as a miss and is removed later; one that a soft mark concerns is returned as soft-purged. Each store judges, too: the
  * result of a fill that began before its purge is not stored.
  */
-import type { BodyReader, StoredBody } from "#base/body.ts";
+import type { BodyReader, PinnedFile, StoredBody } from "#base/body.ts";
 import type { BodyWriter } from "./disk/body-writer.ts";
 import type { DiskTier } from "./disk/disk-tier.ts";
 import type { DiskBody, DiskObject } from "./disk/reading.ts";
@@ -231,7 +231,10 @@ function loadMemory(state: State, key: string): CachedObject | undefined {
 
 function find(state: State, key: string, isWhole: boolean): Stored | undefined | Promise<Stored | undefined> {
   const ready = loadMemory(state, key);
-  if (ready !== undefined) return storedInMemory(ready, isSoft(state, ready.facts));
+  if (ready !== undefined) {
+    const stored = storedInMemory(ready, isSoft(state, ready.facts));
+    return { ...stored, body: { kind: "bytes", bytes: ready.body, pin: () => pinOnDisk(state, ready) } };
+  }
   const running = state.loads.running(key);
   if (running !== undefined) return judgedAgain(state, running);
   const { forgotten } = state.purges.marks;
@@ -316,8 +319,28 @@ function storedOnDisk(state: State, found: DiskObject): Stored {
     body.close();
     return bytes;
   };
-  const isSoftPurged = isSoft(state, facts);
-  return { key, tier: "disk", facts, headerBlock, lengthBytes, body: { kind: "ranges", open, borrow }, isSoftPurged };
+  const pin = (): PinnedFile | undefined => pinFound(found);
+  const body = { kind: "ranges", open, borrow, pin } as const;
+  return { key, tier: "disk", facts, headerBlock, lengthBytes, body, isSoftPurged: isSoft(state, facts) };
+}
+
+/** The same object on disk. If it was not verified yet, that is done for the next time. */
+function pinOnDisk({ disk }: State, { key, facts, body: { length } }: CachedObject): PinnedFile | undefined {
+  const found = disk.find(key);
+  if (found === undefined || found instanceof Promise || !areOfOneObject(found.facts, facts)) return undefined;
+  const pinned = pinFound(found);
+  if (pinned !== undefined) return pinned;
+  const body = found.open();
+  void Promise.resolve(body.read(0, length)).then(body.close, body.close);
+  return undefined;
+}
+
+function pinFound(found: DiskObject): PinnedFile | undefined {
+  const body = found.open();
+  const place = body.place();
+  if (place !== undefined) return { ...place, release: body.close };
+  body.close();
+  return undefined;
 }
 
 function diskReader(body: DiskBody, start: number, end: number): BodyReader {

@@ -65,6 +65,7 @@ export function noParts(): Parts {
 }
 
 export function fleetChanged(parts: Parts, fleet: Fleet): void {
+  parts.ready?.outdate();
   // Before this node itself can be probed, its own judgement would be "down".
   if (parts.presence !== "starting") parts.prober?.watch(fleet);
   parts.dns?.refresh();

@@ -71,6 +71,8 @@ export interface FeedOptions {
    * Called with the nonce of a new connection; null: the connection has ended, or the origin's release has no nonces.
    */
   connected?: (channel: string | null) => void;
+  /** Called when gate() begins to say that something is to be waited for, and when it ends. */
+  gated?: (isGated: boolean) => void;
   /** Called with a question that arrived over this connection. Questions are not events. Must not throw. */
   asked?: (question: unknown) => void;
   clock: Clock;
@@ -238,6 +240,7 @@ function enter(follow: Follow, next: FeedState): void {
   if (next === "replaying") follow.gate = Promise.withResolvers<void>();
   else follow.gate.resolve();
   follow.state = next;
+  follow.options.gated?.(next === "replaying");
   if (next !== "live") return;
   follow.firstContact.resolve();
   if (follow.loggedReason !== undefined) follow.options.log.info({}, "reconnected to the feed");

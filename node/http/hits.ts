@@ -115,6 +115,18 @@ function plainOf({ bytes, head, socket, sink }: FrontRequest): PlainRequest {
   };
 }
 
+/** Reports a ready response that another thread has sent. */
+export function reportSent(
+  { ready, served, load, clock }: Pick<HitsParts, "ready" | "served" | "load" | "clock">,
+  [number, status, bodyBytes]: readonly [number: number, status: number, bodyBytes: number],
+): void {
+  const about = ready.noteSent(number);
+  if (about === undefined) return;
+  const { host, outcome } = about;
+  load.count(clock.monotonicMs(), bodyBytes);
+  served({ host: host.name, kind: host.kind, outcome, durationMs: 0, status, bodyBytes });
+}
+
 /** Answers a request whose response is ready. */
 function answerReady(parts: HitsParts, request: FrontRequest): "sent" | Promise<"sent"> | undefined {
   const { ready, transfers, clock } = parts;

@@ -44,6 +44,9 @@ const socketIdleMs = 120_000;
 /** After this long without a packet, TCP checks whether the client is still there; the system's default is 2 h. */
 const tcpKeepAliveMs = 60_000;
 
+/** The default of the configuration. */
+const bytesPerSecondLeast = 1024;
+
 export interface Listener {
   address: string;
   port: number;
@@ -66,6 +69,8 @@ export interface ListenOptions extends Partial<typeof waitsMs> {
   front?: FrontOptions;
   /** These accept the connections, and lend them to the front, which must be there. */
   lanes?: Lanes | undefined;
+  /** What a client of a lane has to take of a response. */
+  bytesPerSecondMin?: number;
 }
 
 export interface FrontOptions {
@@ -86,7 +91,8 @@ export async function listen(
   application: RequestListener,
   options: ListenOptions = {},
 ): Promise<Listener> {
-  const { reusePort = false, accepted, front: fronted, lanes, connectionsMax = connectionsMost, ...limits } = options;
+  const { reusePort = false, accepted, front: fronted, lanes, ...limited } = options;
+  const { connectionsMax = connectionsMost, bytesPerSecondMin = bytesPerSecondLeast, ...limits } = limited;
   const waits = { ...waitsMs, ...limits };
   const connections = new Set<Socket>();
   let isClosing = false;
@@ -154,6 +160,7 @@ export async function listen(
         sharesPort: reusePort,
         waitsMs: { headers: waits.headers, idle: keepAliveMs + keepAliveSpareMs, stalled: socketIdleMs },
         connectionsMax,
+        bytesPerSecondMin,
         keepAliveSeconds: tcpKeepAliveMs / 1000,
         lent(connection) {
           accepted?.();

@@ -8,34 +8,43 @@
  * A ready response is not used any more when
  * - the fleet document changes, a purge arrives, or the node is not ready: one number, the stamp, covers these;
  * - what it was made of is replaced or removed: forget();
- * - it is not fresh, or was added too long ago: then hits.ts decides again.
+ * - it is not fresh, or was added a minute ago: then hits.ts decides again.
  *
  * Caches and peers learn of uses a little later, in batches.
  */
+import type { PinnedFile } from "#base/body.ts";
 import type { Clock } from "#base/clock.ts";
 import type { Host } from "#document/schema/hosts.ts";
 import type { Delivery, StoredResponse, Outcome } from "../deliver/outcome.ts";
 import type { FrontRequest } from "../front/connection.ts";
 import { joinedBytesMax } from "../front/lane-sink.ts";
 import {
+  createHeadEnds,
   headExtraBytes,
-  type HeadEnds,
+  type HeadEndsAt,
   judgeReady,
   newReadyAnswer,
   type ReadyAnswer,
   writeHead,
 } from "../front/ready/ready-answer.ts";
 import { hashOf } from "../front/ready/ready-key.ts";
-import { lineBytes, openReadyMemory } from "../front/ready/ready-memory.ts";
+import { lineBytes, type ReadyMemory } from "../front/ready/ready-memory.ts";
 import { findReady } from "../front/ready/ready-reader.ts";
-import { recordWord } from "../front/ready/ready-record.ts";
+import { headWord, type ReadyBody, recordWord } from "../front/ready/ready-record.ts";
 import { openReadyTable, type ReadyTable } from "../front/ready/ready-table.ts";
 import { readyResponseOf } from "./ready-response.ts";
 
-/** Larger bodies are sent by hits.ts. */
-const readyBodyBytesMax = 64 * 1024;
+/** Larger bodies are not copied. */
+const copiedBytesMax = 64 * 1024;
+/** The same where lanes send them from here, and there is no file. */
+const copiedForLanesBytesMax = 256 * 1024;
+/** Larger bodies on disk are left to hits.ts, as is their reading. */
+const fileBytesMax = 1024 * 1024;
+/** Bodies on disk that lanes may send: some 200 bytes each. Most share their file with many others. */
+const pinnedMax = 65_536;
 /** After this time a response is decided on again, whatever happened to it. */
-const decidedAgainMs = 10_000;
+const decidedAgainMs = 60_000;
+const unpinnedEveryMs = 1000;
 /** Requests that were seen once: hashes, each of which replaces another. */
 const onceSlots = 16_384;
 const usesReportedMs = 50;
@@ -46,6 +55,13 @@ export interface ReadyAbout {
   readonly outcome: Outcome["word"];
   readonly stored: StoredResponse;
   uses: number;
+}
+
+/** A body on disk that lanes may send. */
+interface Pinned {
+  readonly number: number;
+  readonly file: PinnedFile;
+  readonly untilMs: number;
 }
 
 export interface ReadySent {
@@ -63,6 +79,10 @@ export interface ReadyHits {
   readonly offer: (request: FrontRequest, host: Host, delivery: Delivery, wallMs: number) => void;
   /** All ready responses are out of date. */
   readonly outdate: () => void;
+  /** While it is closed, no ready response is used. */
+  readonly setOpen: (isOpen: boolean) => void;
+  /** Another thread has sent a ready response. Undefined: it is unknown. */
+  readonly noteSent: (number: number) => ReadyAbout | undefined;
   /** What is stored under this key or name is replaced or removed. */
   readonly forget: (key: string) => void;
   readonly counts: ReadyTable<ReadyAbout>["counts"];
@@ -72,17 +92,22 @@ interface Uses {
   readonly noteUses: (stored: StoredResponse, times: number) => void;
 }
 
-/** The share of the memory for cached bodies, and the most, that ready responses take besides. */
-const [readyShare, readyBytesMost] = [1 / 8, 64 * 1024 * 1024];
+/** The share of the memory for cached bodies that ready responses take besides, and its limits. */
+const readyShare = 1 / 8;
+const [readyBytesLeast, readyBytesMost] = [16 * 1024 * 1024, 64 * 1024 * 1024];
 
 export function readyBytesFor(memoryBytes: number): number {
-  return Math.min(readyBytesMost, Math.floor(memoryBytes * readyShare));
+  const bytes = Math.min(Math.max(readyBytesLeast, memoryBytes * readyShare), readyBytesMost);
+  return Math.ceil(bytes / lineBytes) * lineBytes;
 }
 
 export interface ReadyHitsParts {
   readonly node: string;
-  readonly sizeBytes: number;
-  readonly seed: number;
+  readonly memory: ReadyMemory;
+  /** Lanes read the memory, and send bodies from files. */
+  readonly hasLanes: boolean;
+  /** Called before a response is forgotten, and often: tells what others have sent of them, by noteSent(). */
+  readonly settle: () => void;
   /** Who stored the responses learns of their uses. */
   readonly used: { readonly images: Uses; readonly assets: Uses };
   readonly keepAliveSeconds: number;
@@ -95,34 +120,41 @@ interface State extends ReadyHitsParts {
   /** Numbers of records, by what they were made of. */
   readonly numbersOf: Map<string, Set<number>>;
   readonly seenOnce: Int32Array;
+  pinned: Pinned[];
+  /** Not to be found any more, and the mark from which nobody uses them. */
+  unpinned: { readonly mark: number; readonly files: readonly PinnedFile[] }[];
   usedNow: ReadyAbout[];
-  ends: HeadEnds;
-  endsSecond: number;
+  readonly endsAt: HeadEndsAt;
 }
 
 export function openReadyHits(parts: ReadyHitsParts): ReadyHits {
-  const { sizeBytes, seed, clock } = parts;
+  const { memory, settle, clock } = parts;
   const numbersOf = new Map<string, Set<number>>();
-  const memory = openReadyMemory(new ArrayBuffer(Math.ceil(sizeBytes / lineBytes) * lineBytes), seed);
-  const table = openReadyTable<ReadyAbout>(memory, (about, number) => {
+  const dropped = (about: ReadyAbout, number: number): void => {
     for (const key of keysOf(about)) {
       const numbers = numbersOf.get(key);
       numbers?.delete(number);
       if (numbers?.size === 0) numbersOf.delete(key);
     }
-  });
+  };
+  const table = openReadyTable<ReadyAbout>(memory, { dropped, settle });
   const state: State = {
     ...parts,
     table,
     answer: newReadyAnswer(),
     numbersOf,
     seenOnce: new Int32Array(onceSlots),
+    pinned: [],
+    unpinned: [],
     usedNow: [],
-    ends: { dated: Buffer.alloc(0), undated: Buffer.alloc(0) },
-    endsSecond: -1,
+    endsAt: createHeadEnds(parts.keepAliveSeconds),
   };
   clock.every(usesReportedMs, () => {
+    settle();
     reportUses(state);
+  });
+  clock.every(unpinnedEveryMs, () => {
+    unpin(state);
   });
   return {
     answer: (request, wallMs) => answer(state, request, wallMs),
@@ -130,6 +162,12 @@ export function openReadyHits(parts: ReadyHitsParts): ReadyHits {
       offer(state, request, host, delivery, wallMs);
     },
     outdate: table.outdate,
+    setOpen: table.setOpen,
+    noteSent(number) {
+      const about = table.about(number);
+      if (about !== undefined) noteUse(state, about);
+      return about;
+    },
     forget(key) {
       const numbers = numbersOf.get(key);
       if (numbers !== undefined) for (const number of numbers) table.unlink(number);
@@ -148,52 +186,91 @@ function answer(state: State, { bytes, head, sink }: FrontRequest, wallMs: numbe
   const line = findReady(memory, bytes, head, wallMs);
   if (line === 0 || !judgeReady(memory, line, bytes, head, judged)) return undefined;
   const at = (line * lineBytes) / 4;
+  if (memory.words[at + recordWord.descriptor] !== -1) return undefined;
+  const fieldsLength = memory.words[at + recordWord.whole + headWord.length] as number;
+  if (fieldsLength + headExtraBytes + judged.bodyEnd - judged.bodyStart > joinedBytesMax) return undefined;
   const about = table.about(memory.words[at + recordWord.number] as number);
   if (about === undefined) return undefined;
-  const ends = endsAt(state, wallMs);
   const { status, bodyStart, bodyEnd } = judged;
   const body = line * lineBytes + (memory.words[at + recordWord.bodyAt] as number);
   const kept = sink.endWith((target) => {
-    const length = writeHead(memory, line, judged, wallMs, ends, target, 0);
+    const length = writeHead(memory, line, judged, wallMs, state.endsAt, target, 0);
     return length + memory.bytes.copy(target, length, body + bodyStart, body + bodyEnd);
   });
-  if (about.uses === 0) state.usedNow.push(about);
-  about.uses += 1;
+  noteUse(state, about);
   return { about, status, bodyBytes: bodyEnd - bodyStart, kept };
 }
 
-function endsAt(state: State, wallMs: number): HeadEnds {
-  const second = Math.floor(wallMs / 1000);
-  if (second === state.endsSecond) return state.ends;
-  const undated = `Connection: keep-alive\r\nKeep-Alive: timeout=${state.keepAliveSeconds}\r\n\r\n`;
-  const date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`;
-  state.ends = { dated: Buffer.from(date + undated, "latin1"), undated: Buffer.from(undated, "latin1") };
-  state.endsSecond = second;
-  return state.ends;
+function noteUse({ usedNow }: State, about: ReadyAbout): void {
+  if (about.uses === 0) usedNow.push(about);
+  about.uses += 1;
 }
 
 function offer(state: State, { bytes, head }: FrontRequest, host: Host, delivery: Delivery, wallMs: number): void {
-  const { stored, body, outcome } = delivery;
-  if (stored === undefined || body.kind !== "bytes" || body.bytes.length > readyBodyBytesMax) return;
+  const { stored, outcome } = delivery;
   const { table, seenOnce, node } = state;
+  if (stored === undefined) return;
   const hash = hashOf(bytes, head, table.memory.seed);
   const slot = hash & (onceSlots - 1);
   if (seenOnce[slot] !== hash) {
     seenOnce[slot] = hash;
     return;
   }
+  // Lanes have it, and leave some of its requests to the main thread.
+  if (findReady(table.memory, bytes, head, wallMs) !== 0) return;
+  const body = bodyOf(state, delivery);
+  if (body === undefined) return;
   const endsAtMs = wallMs + decidedAgainMs;
-  const response = readyResponseOf(delivery, stored, { kind: "inline", bytes: body.bytes }, { node, endsAtMs });
-  if (response === undefined) return;
-  const headBytes = response.whole.text.length + headExtraBytes;
-  if (headBytes + body.bytes.length > joinedBytesMax) return;
+  const response = readyResponseOf(delivery, stored, body.ready, { node, endsAtMs });
   const about = { host, outcome: outcome.word, stored, uses: 0 };
-  const number = table.add(bytes, head, response, about);
-  if (number === 0) return;
+  const number = response === undefined ? 0 : table.add(bytes, head, response, about);
+  if (number === 0) {
+    body.file?.release();
+    return;
+  }
+  if (body.file !== undefined)
+    state.pinned.push({ number, file: body.file, untilMs: state.clock.monotonicMs() + decidedAgainMs });
   for (const key of keysOf(about)) {
     const numbers = state.numbersOf.get(key);
     if (numbers === undefined) state.numbersOf.set(key, new Set([number]));
     else numbers.add(number);
+  }
+}
+
+/** The body as a ready response can have it: a small one is copied, a larger one is sent from its file. */
+function bodyOf(
+  { hasLanes, pinned }: State,
+  { body, lengthBytes }: Delivery,
+): { readonly ready: ReadyBody; readonly file?: PinnedFile } | undefined {
+  const isInMemory = body.kind === "bytes";
+  if (isInMemory && body.bytes.length <= copiedBytesMax) return { ready: { kind: "inline", bytes: body.bytes } };
+  if (!hasLanes || body.kind === "stream" || lengthBytes === null || lengthBytes > fileBytesMax) return undefined;
+  const file = pinned.length < pinnedMax ? body.pin?.() : undefined;
+  if (file !== undefined) {
+    const { descriptor, offset } = file;
+    return { ready: { kind: "file", descriptor, offset, lengthBytes }, file };
+  }
+  const isCopied = isInMemory && body.bytes.length <= copiedForLanesBytesMax;
+  return isCopied ? { ready: { kind: "inline", bytes: body.bytes } } : undefined;
+}
+
+/**
+ * Gives up files that were removed, since they take space on disk, or that were pinned for long enough: they are closed
+ * when no lane can be sending from them any more.
+ */
+function unpin(state: State): void {
+  const { table, clock } = state;
+  const nowMs = clock.monotonicMs();
+  const isOver = ({ file, untilMs }: Pinned): boolean => untilMs <= nowMs || file.isRemoved();
+  const over = state.pinned.filter(isOver);
+  if (over.length > 0) {
+    state.pinned = state.pinned.filter((one) => !isOver(one));
+    for (const { number } of over) table.unlink(number);
+    state.unpinned.push({ mark: table.mark(), files: over.map(({ file }) => file) });
+  }
+  while (state.unpinned[0] !== undefined && table.isOver(state.unpinned[0].mark)) {
+    for (const file of state.unpinned[0].files) file.release();
+    state.unpinned.shift();
   }
 }
 

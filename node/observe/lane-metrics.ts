@@ -5,7 +5,12 @@ import { type Metrics, withoutLabels } from "./metrics-registry.ts";
 /** What these metrics read. */
 export interface ObservedLanes {
   /** Null: the main thread owns the connections. */
-  lanes: () => { count: number; counts: () => Record<CountName, number>; restarts: () => number } | null;
+  lanes: () => {
+    count: number;
+    counts: () => Record<CountName, number>;
+    restarts: () => number;
+    untold: () => number;
+  } | null;
 }
 
 export function declareLanes(metrics: Metrics, { lanes }: ObservedLanes): void {
@@ -26,6 +31,12 @@ export function declareLanes(metrics: Metrics, { lanes }: ObservedLanes): void {
     "nearcast_lane_timeouts_total",
     "Connections that lanes have closed because their clients were silent or took nothing of a response",
     of("timedOut"),
+  );
+  counter("nearcast_lane_answered_total", "Requests that lanes have answered themselves", of("answered"));
+  counter(
+    "nearcast_lane_untold_total",
+    "Requests that lanes have answered and that no other metric counts, because the main thread was too far behind",
+    () => lanes()?.untold() ?? 0,
   );
   counter("nearcast_lane_relayed_total", "Times that a lane has passed requests to the main thread", of("relayed"));
   counter(

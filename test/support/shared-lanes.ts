@@ -1,9 +1,20 @@
 /** Lanes that all tests of a file share: starting a thread for each test would take most of its time. */
 import { after, type TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
+import { openStreamCalls } from "#base/system-calls.ts";
 import { lanesMissing, openLanes, type Lanes } from "../../node/front/lane/lanes.ts";
+import type { SharedReady } from "../../node/front/lane/running-lane.ts";
+import { openReadyMemory } from "../../node/front/ready/ready-memory.ts";
 import { keptLog } from "./kept-log.ts";
 import { needs } from "./needs.ts";
+
+/** Lanes, and the memory of the responses that they may send. */
+export interface SharedLanes {
+  readonly lanes: Lanes;
+  readonly ready: SharedReady;
+}
+
+const readyBytes = 16 * 1024 * 1024;
 
 let lanes: Promise<Lanes> | undefined;
 
@@ -17,4 +28,21 @@ export async function sharedLanes(t: TestContext): Promise<Lanes | undefined> {
   if (!needs(t, missing === undefined, missing ?? "")) return undefined;
   lanes ??= openLanes({ count: 1, clock: systemClock, log: keptLog().log });
   return await lanes;
+}
+
+/** Lanes that send ready responses, for one test. Undefined: there can be none here, and the test is skipped. */
+export async function lanesWithReady(t: TestContext, count = 1): Promise<SharedLanes | undefined> {
+  const calls = openStreamCalls();
+  if (typeof calls === "string") {
+    needs(t, false, calls);
+    return undefined;
+  }
+  const arena = calls.viewArena(calls.mapArena(readyBytes));
+  const ready = { memory: openReadyMemory(arena.bytes, 1), arena, keepAliveSeconds: 65 };
+  const opened = await openLanes({ count, ready, clock: systemClock, log: keptLog().log });
+  t.after(async () => {
+    await opened.close();
+    calls.unmapArena(arena);
+  });
+  return { lanes: opened, ready };
 }

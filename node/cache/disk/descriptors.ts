@@ -71,6 +71,13 @@ export function pinFile(
   return file;
 }
 
+/** Whether at most half of the files that may be open are in use: others can stay in use for a while. */
+export function hasSpare({ open, openMax, forgotten }: Descriptors): boolean {
+  let used = forgotten;
+  for (const { users } of open.values()) if (users > 0) used += 1;
+  return used <= openMax / 2;
+}
+
 export function releaseFile(descriptors: Descriptors, file: OpenFile): void {
   file.users -= 1;
   if (file.users > 0 || !file.isForgotten) return;

@@ -5,8 +5,9 @@
  * Bytes in the page cache are read at once, in the calling thread (read-now.ts); others through the thread pool.
  */
 import { crc32 } from "node:zlib";
+import type { PinnedFile } from "#base/body.ts";
 import type { CachedObject } from "../object.ts";
-import { type OpenFile, pinFile, releaseFile } from "./descriptors.ts";
+import { hasSpare, type OpenFile, pinFile, releaseFile } from "./descriptors.ts";
 import { bodyBlockBytes, type Head, type StoredHead } from "./head-record.ts";
 import { headOf } from "./heads.ts";
 import { field, flag, get, hasFlag, isHeadAt, isRow, lengthOf, setFlag } from "./index-table.ts";
@@ -31,6 +32,8 @@ export interface DiskBody {
   read: (start: number, end: number) => Buffer | Promise<Buffer>;
   /** The same without a copy, valid until the next read of any body. Undefined: use read(), which takes longer. */
   borrow: (start: number, end: number) => Uint8Array | undefined;
+  /** Where the body is, if all of it was verified, and a file can stay open for a while. Valid until close(). */
+  place: () => Omit<PinnedFile, "release"> | undefined;
   close: () => void;
 }
 
@@ -50,7 +53,7 @@ interface Place {
 function objectInMemory(object: CachedObject): DiskObject {
   const { key, facts, headerBlock, body } = object;
   const part = (start: number, end: number): Buffer => body.subarray(start, end);
-  const inMemory: DiskBody = { read: part, borrow: part, close: () => undefined };
+  const inMemory: DiskBody = { read: part, borrow: part, place: () => undefined, close: () => undefined };
   return { key, facts, headerBlock, lengthBytes: body.length, open: () => inMemory };
 }
 
@@ -101,7 +104,9 @@ function headPart({ key, facts, headerBlock, lengthBytes }: StoredHead): Head {
 }
 
 function openBody(state: DiskState, place: Place): DiskBody {
-  if (place.volume === 0) return { read: () => nothing, borrow: () => nothing, close: () => undefined };
+  if (place.volume === 0) {
+    return { read: () => nothing, borrow: () => nothing, place: () => undefined, close: () => undefined };
+  }
   const volume = state.layout.volumes.get(place.volume);
   const path = volume === undefined ? undefined : pathOfVolume(state, volume);
   const file = path === undefined ? undefined : pinFile(state.descriptors, state.reads, path, "read");
@@ -113,6 +118,12 @@ function openBody(state: DiskState, place: Place): DiskBody {
     },
     borrow: (start, end) =>
       file === undefined ? undefined : borrowVerified(state, place, file, start, Math.min(end, place.head.lengthBytes)),
+    place() {
+      const descriptor = file?.descriptor ?? -1;
+      if (descriptor === -1 || !hasSpare(state.descriptors)) return undefined;
+      if (!isVerified(state, place, 0, place.head.lengthBytes)) return undefined;
+      return { descriptor, offset: place.offset, isRemoved: () => file?.isForgotten === true };
+    },
     close() {
       if (isOpen && file !== undefined) releaseFile(state.descriptors, file);
       isOpen = false;

@@ -6,13 +6,17 @@ import { processMetrics } from "#base/process-metrics.ts";
 import type { EdgeConfig } from "../../config.ts";
 import { buildAdminApp } from "../../http/admin.ts";
 import { buildEdgeApp } from "../../http/app.ts";
-import { createHits } from "../../http/hits.ts";
+import { openStreamCalls } from "#base/system-calls.ts";
+import type { SharedReady } from "../../front/lane/running-lane.ts";
+import { openReadyMemory, type ReadyMemory } from "../../front/ready/ready-memory.ts";
+import { createHits, reportSent } from "../../http/hits.ts";
 import { keepAliveSeconds, type Listener } from "../../http/listener.ts";
 import { openReadyHits, readyBytesFor, type ReadyHits } from "../../http/ready-hits.ts";
 import { declareMetrics } from "../../observe/edge-metrics.ts";
 import { createMetrics, type Metrics } from "../../observe/metrics-registry.ts";
 import { describeStatus, explainUrl } from "../admin-views.ts";
 import { type ClientSide, listenOn } from "./client-listeners.ts";
+import type { EdgeSetup } from "../setup.ts";
 import type { OpenedEdge } from "../opened-edge.ts";
 import { fleetVersion, type Parts } from "../parts.ts";
 import { healthAnswer } from "./probing.ts";
@@ -31,10 +35,15 @@ const gateMs = 5000;
 export async function openApplications(edge: OpenedEdge): Promise<Applications> {
   const { setup, membership, servers, probing, link, dns, tls } = edge;
   const { config, lifecycle, parts, clock, log } = setup;
+  const shared = sharedMemory(edge.setup);
   const ready = openReadyHits({
     node: config.node,
-    sizeBytes: readyBytesFor(config.cache.memoryBytes),
-    seed: randomBytes(4).readInt32LE(),
+    memory: shared?.memory ?? ownMemory(config),
+    hasLanes: shared !== undefined,
+    settle: () =>
+      parts.lanes?.takeSent((...sent) => {
+        reportSent(serving, sent);
+      }),
     used: servers,
     keepAliveSeconds,
     clock,
@@ -51,10 +60,11 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     gate: () => replayGate(parts),
     served: metrics.served,
     transfers: servers.transfers,
+    ready,
     clock,
     log,
   };
-  const hits = createHits({ ...serving, isGated: () => (parts.feed?.gate() ?? null) !== null, ready });
+  const hits = createHits({ ...serving, isGated: () => (parts.feed?.gate() ?? null) !== null });
   const edgeApp = buildEdgeApp({
     ...serving,
     site: config.site,
@@ -76,7 +86,22 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   lifecycle.defer("admin application", () => adminApp.close());
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
-  return { clientSide: { edgeApp, hits, accepted: servers.coldTurns.accepted, tls: tls?.acceptor ?? null }, admin };
+  const { accepted } = servers.coldTurns;
+  return { clientSide: { edgeApp, hits, ready: shared, accepted, tls: tls?.acceptor ?? null }, admin };
+}
+
+const newSeed = (): number => randomBytes(4).readInt32LE();
+
+/** Memory for ready responses that lanes can read; undefined: there will be none. */
+function sharedMemory({ config }: EdgeSetup): SharedReady | undefined {
+  const calls = config.front.lanes === 0 ? "unwanted" : openStreamCalls();
+  if (typeof calls === "string") return undefined;
+  const arena = calls.viewArena(calls.mapArena(readyBytesFor(config.cache.memoryBytes)));
+  return { memory: openReadyMemory(arena.bytes, newSeed()), arena, keepAliveSeconds };
+}
+
+function ownMemory({ cache }: EdgeSetup["config"]): ReadyMemory {
+  return openReadyMemory(new ArrayBuffer(readyBytesFor(cache.memoryBytes)), newSeed());
 }
 
 /** Port 443 for a node without HTTPS of its own: something in front of it speaks TLS. */

@@ -6,6 +6,7 @@ import { NearcastError } from "#base/errors.ts";
 import { listenFailure } from "#base/listen-failure.ts";
 import { connectionsFor } from "#base/open-files.ts";
 import { type Lanes, lanesMissing, openLanes } from "../../front/lane/lanes.ts";
+import type { SharedReady } from "../../front/lane/running-lane.ts";
 import type { Hits } from "../../http/hits.ts";
 import { connectionsMost, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { TlsAcceptor } from "../../tls/acceptor.ts";
@@ -19,6 +20,8 @@ const descriptorsPerLent = 3;
 export interface ClientSide {
   readonly edgeApp: FastifyInstance;
   readonly hits: Hits;
+  /** Responses that lanes may send; undefined: there will be no lanes. */
+  readonly ready: SharedReady | undefined;
   /** Called for each new connection. */
   readonly accepted: () => void;
   /** Null: no HTTPS. */
@@ -36,11 +39,11 @@ export interface ClientListener extends Listener {
  */
 export async function listenForClients(
   setup: EdgeSetup,
-  { edgeApp, hits, accepted, tls }: ClientSide,
+  { edgeApp, hits, ready, accepted, tls }: ClientSide,
   listeners: ClientListener[],
 ): Promise<void> {
   const { config, process, lifecycle, clock } = setup;
-  const lanes = await lanesFor(setup);
+  const lanes = await lanesFor(setup, ready);
   const endpoints = [
     ...config.http.map((endpoint) => ({ endpoint, protocols: {}, lanes, isSecure: false })),
     ...(tls === null ? [] : (config.https?.addresses ?? [])).map((endpoint) => {
@@ -54,6 +57,7 @@ export async function listenForClients(
       reusePort: process.sharesPorts,
       front: { answer: hits.front, clock, ...protocols },
       lanes: own,
+      bytesPerSecondMin: config.delivery.bytesPerSecondMin,
       connectionsMax: connectionsFor(shares, connectionsMost),
       accepted,
     });
@@ -66,7 +70,10 @@ export async function listenForClients(
  * Undefined: the main thread owns the connections.
  * @throws NearcastError CANNOT_LISTEN if a number of lanes is configured, and there can be none
  */
-async function lanesFor({ config, process, lifecycle, parts, clock, log }: EdgeSetup): Promise<Lanes | undefined> {
+async function lanesFor(
+  { config, process, lifecycle, parts, clock, log }: EdgeSetup,
+  ready: SharedReady | undefined,
+): Promise<Lanes | undefined> {
   const wanted = config.front.lanes;
   if (wanted === 0) return undefined;
   const reason = lanesMissing();
@@ -81,7 +88,7 @@ async function lanesFor({ config, process, lifecycle, parts, clock, log }: EdgeS
     return undefined;
   }
   const count = wanted === "auto" ? Math.max(1, Math.floor((availableParallelism() - 1) / process.count)) : wanted;
-  const lanes = await openLanes({ count, clock, log });
+  const lanes = await openLanes({ count, ready, clock, log });
   lifecycle.defer("lanes", lanes.close);
   parts.lanes = lanes;
   return lanes;

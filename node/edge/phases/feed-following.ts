@@ -56,6 +56,7 @@ export async function followOrigin(
       // Without a document, begin-service.ts requests one repeatedly; an origin may not have one yet.
       if (membership.current() !== null) await membership.takeFleet();
     },
+    gated: (isGated) => parts.ready?.setOpen(!isGated),
     connected: channel.opened,
     asked: channel.asked,
     clock,

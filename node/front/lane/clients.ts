@@ -25,6 +25,7 @@ import {
   watch,
   watchFor,
 } from "./lane.ts";
+import { answerReady, sendRest } from "./hits.ts";
 import { abandon, closeClient, closePair, holds, pass, takeBack, tell, watchBoth } from "./sessions.ts";
 
 /** Connections accepted per wake-up: the clients that are there already have their turn in between. */
@@ -33,6 +34,8 @@ const acceptedMax = 64;
 const acceptPauseMs = 100;
 /** This share of the connections makes room at a time, so that they are not all counted for each new one. */
 const freedShare = 1 / 16;
+/** Requests of one client that are answered per turn. */
+const answeredMax = 16;
 /** A head in more pieces is passed on: here, all of it is read again for each. */
 const piecesMax = 16;
 /** A connection that has been idle for this long does not need its pair any more. */
@@ -86,6 +89,8 @@ function accept(lane: Lane, listening: ListeningSocket, descriptor: number): voi
     hasAnswered: false,
     isEnded: false,
     pair: null,
+    unsent: null,
+    isWaiting: false,
   };
   clients.set(descriptor, client);
   listening.openClients += 1;
@@ -110,12 +115,17 @@ function hasRoom(lane: Lane, listening: ListeningSocket): boolean {
 
 /** Closes connections that are idle (crowd.ts). */
 function makeRoom(lane: Lane, listening: ListeningSocket): void {
-  const isIdle = (client: Client): boolean => client.listening === listening && client.rest === null && isAlone(client);
+  const isHere = (client: Client): boolean => client.listening === listening && isIdle(client);
   const wanted = Math.ceil(listening.rules.connectionsMax * freedShare);
-  for (const client of crowdOf(lane.clients.values(), isIdle, wanted)) {
+  for (const client of crowdOf(lane.clients.values(), isHere, wanted)) {
     count(lane.counts, "refused");
     drop(lane, client);
   }
+}
+
+/** Whether nothing is in progress, and nothing has begun. */
+function isIdle(client: Client): boolean {
+  return client.rest === null && client.unsent === null && isAlone(client);
 }
 
 /** Whether the lane reads this client's requests. */
@@ -151,27 +161,78 @@ export function readClient(lane: Lane, client: Client): void {
   else pass(lane, client, layout.receive, received);
 }
 
-/** Reads requests at the beginning of the receive buffer. */
+/** Reads the requests in the receive buffer, and answers what is ready. */
 function read(lane: Lane, client: Client, lengthBytes: number): void {
   const { bytes, head } = lane;
-  const start = layout.receive;
-  const end = start + lengthBytes;
-  switch (readRequestHead(bytes, start, end, head)) {
-    case "partial":
+  const end = layout.receive + lengthBytes;
+  let start = layout.receive;
+  for (let answered = 0; start < end; answered += 1) {
+    const outcome = readRequestHead(bytes, start, end, head);
+    if (outcome === "partial" && client.pieces < piecesMax) {
       if (client.pieces === 0) client.sinceMs = lane.nowMs;
       client.pieces += 1;
-      if (client.pieces > piecesMax) break;
-      client.rest = copyOf(lane, start, end);
-      holds(lane, client, client.rest.length);
+      keepRest(lane, client, start, end);
       return;
-    case "odd":
-      break;
-    case "whole":
-      // A request that is plain may be answered from the table of ready responses here.
-      break;
+    }
+    if (outcome !== "whole" || !head.isPlain) break;
+    if (answered === answeredMax) {
+      waitForTurn(lane, client, start, end);
+      return;
+    }
+    const { lengthBytes: headLength } = head;
+    if (!answerReady(lane, client)) break;
+    start += headLength;
+    client.pieces = 0;
+    if (client.unsent === null && lane.clients.get(client.descriptor) === client) continue;
+    if (client.unsent !== null) keepRest(lane, client, start, end);
+    return;
   }
   release(lane, client);
-  pass(lane, client, start, lengthBytes);
+  if (start < end) pass(lane, client, start, end - start);
+}
+
+function keepRest(lane: Lane, client: Client, start: number, end: number): void {
+  client.rest = start < end ? copyOf(lane, start, end) : null;
+  holds(lane, client, end - start);
+}
+
+/** A client that sends many requests at once does not keep the lane from the others. */
+function waitForTurn(lane: Lane, client: Client, start: number, end: number): void {
+  client.isWaiting = true;
+  lane.waiting.push(client);
+  watchFor(lane, client, 0);
+  keepRest(lane, client, start, end);
+}
+
+/** Answers the requests that wait for their turn. */
+export function readWaiting(lane: Lane): void {
+  const clients = lane.waiting;
+  lane.waiting = [];
+  for (const client of clients) {
+    if (lane.clients.get(client.descriptor) !== client) continue;
+    client.isWaiting = false;
+    watchFor(lane, client, EPOLLIN);
+    readRest(lane, client);
+  }
+}
+
+/** The client takes bytes of its response. */
+export function writeClient(lane: Lane, client: Client): void {
+  const isDone = sendRest(lane, client);
+  if (isDone && lane.clients.get(client.descriptor) === client) readRest(lane, client);
+}
+
+/** Reads what has arrived before. */
+function readRest(lane: Lane, client: Client): void {
+  const { rest } = client;
+  if (rest !== null) {
+    rest.copy(lane.bytes, layout.receive);
+    client.rest = null;
+    read(lane, client, rest.length);
+  }
+  if (client.listening.isDraining && isIdle(client) && lane.clients.get(client.descriptor) === client) {
+    drop(lane, client);
+  }
 }
 
 function release(lane: Lane, client: Client): void {
@@ -211,9 +272,13 @@ function late(lane: Lane, client: Client): void {
 export function sweep(lane: Lane): void {
   const { nowMs, counts } = lane;
   for (const client of lane.clients.values()) {
-    if (!isAlone(client)) continue;
-    const { rest, sinceMs, hasAnswered, listening } = client;
+    const { rest, sinceMs, hasAnswered, listening, unsent } = client;
     const { headers, idle } = listening.rules.waitsMs;
+    if (unsent !== null && nowMs >= unsent.untilMs) {
+      count(counts, "timedOut");
+      abandon(lane, client);
+    }
+    if (!isAlone(client) || unsent !== null || client.isWaiting) continue;
     const silentMs = nowMs - sinceMs;
     if (rest !== null) {
       if (silentMs >= headers) late(lane, client);
@@ -246,7 +311,8 @@ export function drain(lane: Lane, listening: ListeningSocket): void {
   unwatch(lane, listening);
   if (listening.openClients === 0) lane.drained(listening.id);
   for (const client of lane.clients.values()) {
-    if (client.listening === listening && isAlone(client)) drop(lane, client);
+    const isBusy = client.unsent !== null || client.isWaiting;
+    if (client.listening === listening && isAlone(client) && !isBusy) drop(lane, client);
   }
 }
 

@@ -6,6 +6,8 @@ const names = [
   "accepted",
   /** Connections closed to make room for others, or because no descriptor was left. */
   "refused",
+  /** Requests that lanes answered themselves. */
+  "answered",
   /** Requests, or parts of a connection, passed to the main thread. */
   "relayed",
   /** Connections taken back from the main thread. */

@@ -12,18 +12,22 @@ import {
 } from "#base/system-calls.ts";
 import { newRequestHead } from "../request-head.ts";
 import { createUnfinished } from "../unfinished.ts";
-import { acceptAll, cut, drain, readClient, sweep } from "./clients.ts";
+import { createHeadEnds, newReadyAnswer } from "../ready/ready-answer.ts";
+import { enter, leave } from "../ready/ready-memory.ts";
+import { acceptAll, cut, drain, readClient, readWaiting, sweep, writeClient } from "./clients.ts";
 import type { Counts } from "./counts.ts";
 import {
   close,
   eventsMax,
   type Lane,
+  type LaneReady,
   layout,
   type ListeningSocket,
   type ListenRules,
   nextStamp,
   watch,
 } from "./lane.ts";
+import { prepareCalls } from "./hits.ts";
 import { closePair, flushToMain, hangUp, readPair } from "./sessions.ts";
 
 export interface LaneDeps {
@@ -38,7 +42,11 @@ export interface LaneDeps {
   readonly unfinishedBytesMax: number;
   /** How often deadlines are checked. */
   readonly checkMs: number;
+  /** Null: the main thread answers everything. */
+  readonly ready: LaneReady | null;
+  readonly keepAliveSeconds: number;
   readonly monotonicMs: () => number;
+  readonly wallMs: () => number;
   readonly offer: Lane["offer"];
   readonly drained: Lane["drained"];
   readonly takeOrders: () => void;
@@ -59,7 +67,7 @@ export interface LaneLoop {
 const bellStamp = -1;
 
 export function openLaneLoop(deps: LaneDeps): LaneLoop {
-  const { calls, memory, owned, counts } = deps;
+  const { calls, memory, owned, counts, ready } = deps;
   const epoll = calls.openEpoll();
   if (epoll < 0 || epoll >= owned.length) throw new Error(`epoll_create1 ${errnoName(calls.errno())}`);
   owned[epoll] = 1;
@@ -79,11 +87,18 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     waitingBytes: 0,
     head: newRequestHead(),
     unfinished: createUnfinished(deps.unfinishedBytesMax),
+    ready,
+    unsentBytes: 0,
+    answer: newReadyAnswer(),
+    headEndsAt: createHeadEnds(deps.keepAliveSeconds),
+    waiting: [],
+    wallMs: deps.wallMs(),
     nowMs: deps.monotonicMs(),
     stamps: 0,
     offer: deps.offer,
     drained: deps.drained,
   };
+  prepareCalls(lane);
   watch(lane, { descriptor: deps.bell, stamp: bellStamp, watching: 0 }, EPOLLIN);
   let sweptMs = lane.nowMs;
   const byId = (id: number): ListeningSocket | undefined =>
@@ -91,9 +106,13 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
 
   return {
     turn() {
-      const count = calls.waitEpoll(epoll, memory.address + layout.events, eventsMax, deps.checkMs);
+      const waitMs = lane.waiting.length === 0 ? deps.checkMs : 0;
+      const count = calls.waitEpoll(epoll, memory.address + layout.events, eventsMax, waitMs);
       lane.nowMs = deps.monotonicMs();
+      lane.wallMs = deps.wallMs();
       if (count < 0 && calls.errno() !== errnos.EINTR) throw new Error(`epoll_wait ${errnoName(calls.errno())}`);
+      if (ready !== null) enter(ready.memory, ready.index);
+      readWaiting(lane);
       for (let index = 0; index < count; index += 1) {
         const at = (layout.events + index * epollEvent.sizeBytes) / 4;
         const events = lane.words[at + epollEvent.events / 4] ?? 0;
@@ -104,6 +123,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
           deps.takeOrders();
         } else dispatch(lane, events, descriptor, stamp);
       }
+      if (ready !== null) leave(ready.memory, ready.index);
       if (lane.nowMs - sweptMs < deps.checkMs) return;
       sweptMs = lane.nowMs;
       sweep(lane);
@@ -146,7 +166,8 @@ function dispatch(lane: Lane, events: number, descriptor: number, stamp: number)
   const client = lane.clients.get(descriptor);
   if (client?.stamp === stamp) {
     const { pair } = client;
-    if ((events & EPOLLOUT) !== 0 && pair !== null) readPair(lane, pair);
+    if ((events & EPOLLOUT) !== 0 && client.unsent !== null) writeClient(lane, client);
+    else if ((events & EPOLLOUT) !== 0 && pair !== null) readPair(lane, pair);
     if (lane.clients.get(descriptor) !== client) return;
     if ((events & EPOLLIN) !== 0 && (client.watching & EPOLLIN) !== 0) readClient(lane, client);
     else if (isEnd) hangUp(lane, client, isError);

@@ -8,8 +8,10 @@ import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "
 import { systemClock } from "#base/clock.ts";
 import { type Arena, openStreamCalls } from "#base/system-calls.ts";
 import type { Counts } from "./counts.ts";
-import type { ListenRules } from "./lane.ts";
+import { openReadyMemory } from "../ready/ready-memory.ts";
+import type { LaneReady, ListenRules } from "./lane.ts";
 import { openLaneLoop } from "./lane-loop.ts";
+import type { SentRing } from "./sent-ring.ts";
 
 export interface LaneStart {
   /** Mapped by the main thread for this one. */
@@ -20,6 +22,14 @@ export interface LaneStart {
   readonly bell: number;
   readonly unfinishedBytesMax: number;
   readonly checkMs: number;
+  /** Null: the main thread answers everything. */
+  readonly ready: {
+    readonly arena: Arena;
+    readonly seed: number;
+    readonly index: number;
+    readonly sent: SentRing;
+    readonly keepAliveSeconds: number;
+  } | null;
 }
 
 export type LaneOrder =
@@ -36,7 +46,7 @@ export type FromLane =
 
 assert(parentPort !== null, "this file is the start of a thread");
 const toMain = parentPort;
-const { arena, owned, counts, orders, bell, unfinishedBytesMax, checkMs } = workerData as LaneStart;
+const { arena, owned, counts, orders, bell, unfinishedBytesMax, checkMs, ready } = workerData as LaneStart;
 const calls = openStreamCalls();
 assert(typeof calls !== "string", "the main thread has looked");
 
@@ -53,7 +63,10 @@ const loop = openLaneLoop({
   bell,
   unfinishedBytesMax,
   checkMs,
+  ready: ready === null ? null : openReady(ready),
+  keepAliveSeconds: ready?.keepAliveSeconds ?? 0,
   monotonicMs: systemClock.monotonicMs,
+  wallMs: systemClock.wallMs,
   offer(descriptor) {
     tell({ kind: "pair", descriptor });
   },
@@ -66,6 +79,12 @@ const loop = openLaneLoop({
     }
   },
 });
+
+function openReady(start: NonNullable<LaneStart["ready"]>): LaneReady {
+  assert(typeof calls !== "string");
+  const { arena: shared, seed, index, sent } = start;
+  return { memory: openReadyMemory(calls.viewArena(shared).bytes, seed), address: shared.address, index, sent };
+}
 
 function take(order: LaneOrder): void {
   switch (order.kind) {

@@ -18,10 +18,13 @@ import {
   type StreamCalls,
   socketAddress,
 } from "#base/system-calls.ts";
+import type { HeadEndsAt, ReadyAnswer } from "../ready/ready-answer.ts";
+import type { ReadyMemory } from "../ready/ready-memory.ts";
 import type { RequestHead } from "../request-head.ts";
 import type { Holder, Unfinished } from "../unfinished.ts";
 import { beginBytesMax, frameHeadBytes } from "./frames.ts";
 import type { Counts } from "./counts.ts";
+import type { SentRing } from "./sent-ring.ts";
 
 /** Events per wake-up. */
 export const eventsMax = 256;
@@ -29,6 +32,8 @@ export const eventsMax = 256;
 export const receiveBytes = 64 * 1024;
 /** The same while the main thread does, and so the most that waits for it besides the sockets. */
 export const passedBytes = 16 * 1024;
+/** A longer head of a response is left to the main thread. */
+export const headBytesMax = 16 * 1024;
 /** How much is read from a pair at once, and so the most that waits for a slow client besides the sockets. */
 export const pairReceiveBytes = 64 * 1024;
 /** The same while more than this waits for all clients. */
@@ -55,6 +60,14 @@ export const layout = (() => {
     frameRoom: take(beginBytesMax + 2 * frameHeadBytes),
     receive: take(receiveBytes),
     fromPair: take(pairReceiveBytes),
+    /** For responses of the lane's own: a head, `struct msghdr`, two `struct iovec`, an offset in a file. */
+    responseHead: take(headBytesMax),
+    message: take(64),
+    vectors: take(32),
+    fileOffset: take(8),
+    /** `struct iovec` of a byte, and the byte. */
+    probeVector: take(16),
+    probe: take(1),
     sizeBytes: end,
   };
 })();
@@ -87,8 +100,23 @@ export interface ListenRules {
     /** For a client that takes nothing of its response. */
     readonly stalled: number;
   };
+  /** A client that takes less of a response is too slow. */
+  readonly bytesPerSecondMin: number;
   /** In this lane. */
   readonly connectionsMax: number;
+}
+
+/** What a client has not taken of a response. */
+export interface Unsent {
+  /** Bytes in memory, which go first, and from where on. */
+  bytes: Buffer | null;
+  at: number;
+  /** Then those of a file; −1: none. The descriptor is this response's own. */
+  file: number;
+  offset: number;
+  end: number;
+  /** If the client has not taken everything by then, it is too slow. */
+  readonly untilMs: number;
 }
 
 export interface Client extends Watched, Holder {
@@ -106,6 +134,20 @@ export interface Client extends Watched, Holder {
   isEnded: boolean;
   /** Connects it to the main thread; null: the lane has it alone. */
   pair: Pair | null;
+  /** The rest of a response of the lane's own. Until it is sent, the client is not read. */
+  unsent: Unsent | null;
+  /** `rest` begins with a whole request, whose turn comes. */
+  isWaiting: boolean;
+}
+
+/** The responses that a lane can send itself. */
+export interface LaneReady {
+  readonly memory: ReadyMemory;
+  /** Where that memory is. */
+  readonly address: number;
+  /** This lane's number among the readers of that memory. */
+  readonly index: number;
+  readonly sent: SentRing;
 }
 
 export interface Pair extends Watched {
@@ -147,7 +189,17 @@ export interface Lane {
   /** What clients have not taken, in all pairs. */
   waitingBytes: number;
   readonly head: RequestHead;
+  /** Incomplete heads. */
   readonly unfinished: Unfinished;
+  /** Null: the main thread answers everything. */
+  readonly ready: LaneReady | null;
+  /** What clients have not taken of responses in memory. */
+  unsentBytes: number;
+  readonly answer: ReadyAnswer;
+  readonly headEndsAt: HeadEndsAt;
+  /** Clients with requests that wait for the next turn. */
+  waiting: Client[];
+  wallMs: number;
   nowMs: number;
   stamps: number;
   /** Gives the other end of a new pair to the main thread. */

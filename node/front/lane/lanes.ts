@@ -11,10 +11,12 @@ import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
 import { type ArenaView, openStreamCalls, SHUT_RD, type StreamCalls } from "#base/system-calls.ts";
 import type { ClientConnection } from "../client-connection.ts";
+import { leave } from "../ready/ready-memory.ts";
 import { type CountName, type Counts, newCounts, sumOf } from "./counts.ts";
 import type { ListenRules } from "./lane.ts";
 import { controlBytes, type ListenAddress, openListeningSocket } from "./listening-socket.ts";
-import { endLane, order, type Running, startLane } from "./running-lane.ts";
+import { endLane, order, type Running, type SharedReady, startLane } from "./running-lane.ts";
+import { lostOf, newSentRing, type SentRing, takeSent } from "./sent-ring.ts";
 
 const restartMs = { first: 20, most: 5000 };
 /** A lane that has run this long was healthy: the next one that dies is replaced at once again. */
@@ -23,6 +25,8 @@ const wellAfterMs = 60_000;
 export interface LanesOptions {
   /** At least 1. */
   readonly count: number;
+  /** Responses that lanes may send themselves. Absent: the main thread answers everything. */
+  readonly ready?: SharedReady | undefined;
   readonly clock: Clock;
   readonly log: Pick<Log, "error">;
 }
@@ -33,6 +37,8 @@ export interface LaneListenOptions {
   readonly waitsMs: ListenRules["waitsMs"];
   /** In all lanes together. */
   readonly connectionsMax: number;
+  /** A client that takes less of a response is too slow. */
+  readonly bytesPerSecondMin: number;
   readonly keepAliveSeconds: number;
   /** Takes a connection that the main thread is to serve. */
   readonly lent: (connection: ClientConnection) => void;
@@ -51,6 +57,10 @@ export interface Lanes {
   /** @throws the system's error if the address can't be bound; then it is bound by no lane */
   readonly listen: (address: ListenAddress, options: LaneListenOptions) => LaneListener;
   readonly counts: () => Record<CountName, number>;
+  /** What lanes have sent themselves since the last call. */
+  readonly takeSent: (taken: (number: number, status: number, bodyBytes: number) => void) => void;
+  /** Responses of lanes that were not told, because the main thread was too far behind. */
+  readonly untold: () => number;
   /** How often lanes had to be replaced. */
   readonly restarts: () => number;
   /** Ends the threads. Listeners have been drained before. */
@@ -73,6 +83,7 @@ interface State {
   readonly calls: StreamCalls;
   readonly control: ArenaView;
   readonly counts: readonly Counts[];
+  readonly sent: readonly SentRing[];
   readonly running: (Running | undefined)[];
   readonly deaths: number[];
   readonly timers: Set<Cancel>;
@@ -96,11 +107,13 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
   const calls = openStreamCalls();
   if (typeof calls === "string") throw new Error(`there can be no lanes: ${calls}`);
   const counts = Array.from({ length: options.count }, newCounts);
+  const sent = Array.from({ length: options.ready === undefined ? 0 : options.count }, newSentRing);
   const state: State = {
     options,
     calls,
     control: calls.viewArena(calls.mapArena(controlBytes)),
     counts,
+    sent,
     running: counts.map(() => undefined),
     deaths: counts.map(() => 0),
     timers: new Set(),
@@ -127,15 +140,28 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
     count: options.count,
     listen: (address, about) => listen(state, address, about),
     counts: () => sumOf(counts),
+    takeSent(taken) {
+      for (const ring of sent) takeSent(ring, taken);
+    },
+    untold: () => sent.reduce((sum, ring) => sum + lostOf(ring), 0),
     restarts: () => state.restarts,
     close,
   };
 }
 
 function start(state: State, index: number): Running {
-  const { calls, options, counts } = state;
+  const { calls, options, counts, sent } = state;
+  const { clock, count: share, ready } = options;
+  const ring = sent[index];
   const lane = startLane(
-    { calls, clock: options.clock, counts: counts[index] ?? newCounts(), share: options.count, index },
+    {
+      calls,
+      clock,
+      counts: counts[index] ?? newCounts(),
+      share,
+      index,
+      ready: ready === undefined || ring === undefined ? null : { ...ready, sent: ring },
+    },
     {
       lent(connection, id) {
         const listening = state.listening.get(id);
@@ -162,7 +188,7 @@ function tellListen(lane: Running, { id, rules, descriptors, busyLanes }: Listen
 
 function listen(state: State, address: ListenAddress, about: LaneListenOptions): LaneListener {
   const { options, calls, control, running } = state;
-  const { sharesPort, waitsMs, connectionsMax, keepAliveSeconds, lent } = about;
+  const { sharesPort, waitsMs, connectionsMax, bytesPerSecondMin, keepAliveSeconds, lent } = about;
   const descriptors: number[] = [];
   let bound = address;
   const first = sharesPort ? "follower" : options.count > 1 ? "first" : "alone";
@@ -183,6 +209,7 @@ function listen(state: State, address: ListenAddress, about: LaneListenOptions):
     rules: {
       waitsMs,
       connectionsMax: Math.max(1, Math.floor(connectionsMax / options.count)),
+      bytesPerSecondMin,
     },
     descriptors,
     lent,
@@ -231,6 +258,8 @@ function closeDrained(state: State, listening: Listening): void {
 
 function ended(state: State, index: number, error: unknown): void {
   const { options, running, deaths, counts } = state;
+  // It reads no ready responses any more.
+  if (options.ready !== undefined) leave(options.ready.memory, index);
   const lane = running[index];
   running[index] = undefined;
   counts[index]?.fill(0, 0, 1); // no connection of it is open

@@ -4,10 +4,12 @@ import type { Clock } from "#base/clock.ts";
 import { openFilesMax } from "#base/open-files.ts";
 import { type Arena, errnoName, type StreamCalls } from "#base/system-calls.ts";
 import { unfinishedBytesMax } from "../unfinished.ts";
+import type { ReadyMemory } from "../ready/ready-memory.ts";
 import type { Counts } from "./counts.ts";
 import { layout } from "./lane.ts";
 import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
 import { adoptPair, type Lent } from "./lent-connection.ts";
+import type { SentRing } from "./sent-ring.ts";
 
 /** A thread loads its files: some 100 ms, more on a busy machine. */
 const readyMs = 30_000;
@@ -16,6 +18,14 @@ const stopMs = 2000;
 /** How often a lane checks its deadlines. */
 const checkMs = 250;
 
+/** Ready responses, in memory that lanes can read. */
+export interface SharedReady {
+  readonly memory: ReadyMemory;
+  /** The same memory. */
+  readonly arena: Arena;
+  readonly keepAliveSeconds: number;
+}
+
 export interface LaneParts {
   readonly calls: StreamCalls;
   readonly clock: Clock;
@@ -23,6 +33,7 @@ export interface LaneParts {
   /** Number of lanes, which share limits. */
   readonly share: number;
   readonly index: number;
+  readonly ready: (SharedReady & { readonly sent: SentRing }) | null;
 }
 
 export interface LaneEvents {
@@ -44,7 +55,10 @@ export interface Running {
   readonly ended: Promise<void>;
 }
 
-export function startLane({ calls, clock, counts, share, index }: LaneParts, events: LaneEvents): Running {
+export function startLane(
+  { calls, clock, counts, share, index, ready: shared }: LaneParts,
+  events: LaneEvents,
+): Running {
   const { port1: orders, port2 } = new MessageChannel();
   orders.unref();
   const owned = new Uint8Array(new SharedArrayBuffer(openFilesMax()));
@@ -61,6 +75,7 @@ export function startLane({ calls, clock, counts, share, index }: LaneParts, eve
     bell,
     unfinishedBytesMax: unfinishedBytesMax / share,
     checkMs,
+    ready: shared === null ? null : readyFor(shared, index),
   };
   const worker = new Worker(new URL("./lane-thread.ts", import.meta.url), {
     name: `lane-${index + 1}`,
@@ -107,6 +122,14 @@ export function startLane({ calls, clock, counts, share, index }: LaneParts, eve
   });
   const startedMs = clock.monotonicMs();
   return { worker, orders, bell, calls, stroke, startedMs, ready: ready.promise, ended: ended.promise };
+}
+
+function readyFor(
+  { memory, arena, keepAliveSeconds, sent }: NonNullable<LaneParts["ready"]>,
+  index: number,
+): LaneStart["ready"] {
+  const { address, sizeBytes } = arena;
+  return { arena: { address, sizeBytes }, seed: memory.seed, index, sent, keepAliveSeconds };
 }
 
 export function order({ orders, bell, calls, stroke }: Running, message: LaneOrder): void {

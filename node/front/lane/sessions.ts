@@ -5,6 +5,7 @@
 import { EPOLLIN, EPOLLOUT, errnos, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR } from "#base/system-calls.ts";
 import { hold } from "../unfinished.ts";
 import { count } from "./counts.ts";
+import { dropUnsent } from "./unsent.ts";
 import { beginBytesMax, frameHeadBytes, textOfBeginning, toLane, toMain } from "./frames.ts";
 import {
   type Client,
@@ -92,6 +93,7 @@ export function closeClient(lane: Lane, client: Client): void {
     client.pair = null;
   }
   client.rest = null;
+  dropUnsent(lane, client);
   hold(lane.unfinished, client, 0);
   if (!lane.clients.delete(client.descriptor)) return;
   close(lane, client.descriptor);
@@ -103,7 +105,7 @@ export function closeClient(lane: Lane, client: Client): void {
 /** What epoll looks for at a client and at its pair, after either has changed. */
 export function watchBoth(lane: Lane, client: Client | null, pair: Pair | null): void {
   if (pair?.phase === "closed") return;
-  if (client !== null) {
+  if (client !== null && client.unsent === null && !client.isWaiting) {
     const reads = !client.isEnded && pair?.toMain == null;
     watchFor(lane, client, (reads ? EPOLLIN : 0) | (pair?.isClientFull === true ? EPOLLOUT : 0));
   }

@@ -136,9 +136,27 @@ const lineEnd = Buffer.from("\r\n");
 export const headExtraBytes = 512;
 
 /** What ends all heads of a second: with the field Date, and without. */
-export interface HeadEnds {
+interface HeadEnds {
   readonly dated: Buffer;
   readonly undated: Buffer;
+}
+
+/** Made once a second. */
+export type HeadEndsAt = (wallMs: number) => HeadEnds;
+
+export function createHeadEnds(keepAliveSeconds: number): HeadEndsAt {
+  const text = `Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveSeconds}\r\n\r\n`;
+  const undated = Buffer.from(text, "latin1");
+  let second = -1;
+  let ends: HeadEnds = { dated: undated, undated };
+  return (wallMs) => {
+    const now = Math.floor(wallMs / 1000);
+    if (now !== second) {
+      second = now;
+      ends = { dated: Buffer.from(`Date: ${new Date(now * 1000).toUTCString()}\r\n${text}`, "latin1"), undated };
+    }
+    return ends;
+  };
 }
 
 /**
@@ -151,7 +169,7 @@ export function writeHead(
   line: number,
   { status, bodyStart, bodyEnd }: ReadyAnswer,
   wallMs: number,
-  ends: HeadEnds,
+  endsAt: HeadEndsAt,
   target: Buffer,
   start: number,
 ): number {
@@ -176,7 +194,8 @@ export function writeHead(
     to = putDecimal(bodyEnd - bodyStart, target, to);
     to = put(lineEnd, target, to);
   }
-  return put(words[at + recordWord.hasDate] === 1 ? ends.undated : ends.dated, target, to);
+  const { dated, undated } = endsAt(wallMs);
+  return put(words[at + recordWord.hasDate] === 1 ? undated : dated, target, to);
 }
 
 function putFields(

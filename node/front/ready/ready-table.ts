@@ -31,14 +31,22 @@ export interface ReadyTable<About> {
    * @returns the record's number; 0: there was no room
    */
   readonly add: (bytes: Buffer, head: RequestHead, response: ReadyResponse, about: About) => number;
-  /** From now on, this record is not used. */
+  /** From now on, this record is not found. Whoever has found it before may still use it. */
   readonly unlink: (number: number) => void;
+  /** Resolves the question whether anybody may still use what was unlinked before: ask isOver() with the result. */
+  readonly mark: () => number;
+  readonly isOver: (mark: number) => boolean;
   readonly about: (number: number) => About | undefined;
   /** From now on, no record that was added before is used. */
   readonly outdate: () => void;
   /** While it is closed, no record is used and none is added. */
   readonly setOpen: (isOpen: boolean) => void;
   readonly counts: () => { records: number; usedBytes: number; sizeBytes: number; added: number; refused: number };
+}
+
+export interface TableEvents<About> {
+  readonly dropped: (about: About, number: number) => void;
+  readonly settle: () => void;
 }
 
 interface Kept<About> {
@@ -52,8 +60,7 @@ interface Kept<About> {
 
 interface State<About> {
   readonly memory: ReadyMemory;
-  /** Whose space is used again: called before it is. */
-  readonly dropped: (about: About, number: number) => void;
+  readonly events: TableEvents<About>;
   /** Records in the index, the oldest first. */
   readonly linked: Queue<Kept<About>>;
   /** Unlinked ones, and the epoch from which nobody can read them. */
@@ -69,13 +76,14 @@ interface State<About> {
 }
 
 /** @param dropped called when a record's memory is about to be used again: nobody reads the record any more */
-export function openReadyTable<About>(
-  memory: ReadyMemory,
-  dropped: (about: About, number: number) => void,
-): ReadyTable<About> {
+/**
+ * @param events.dropped a record's memory is about to be used again: nobody reads it any more
+ * @param events.settle called before that, to count what is known about uses of records
+ */
+export function openReadyTable<About>(memory: ReadyMemory, events: TableEvents<About>): ReadyTable<About> {
   const state: State<About> = {
     memory,
-    dropped,
+    events,
     linked: newQueue(),
     unlinked: newQueue(),
     kept: new Map(),
@@ -100,6 +108,8 @@ export function openReadyTable<About>(
       const kept = state.kept.get(number);
       if (kept !== undefined) unlink(memory, kept);
     },
+    mark: () => nextEpoch(memory),
+    isOver: (mark) => hasPassed(memory, mark),
     outdate() {
       state.stamp = state.stamp === 0x7fffffff ? 1 : state.stamp + 1;
       publish();
@@ -220,12 +230,16 @@ function nextEpoch({ words }: ReadyMemory): number {
 
 /** Gives up what was unlinked here. False: a lane may still read some of it. */
 function reuse<About>(state: State<About>, start: number, lines: number): boolean {
+  const { events } = state;
+  const oldest = state.unlinked.first();
+  // Readers have told of their uses before they left.
+  if (oldest !== undefined && hasPassed(state.memory, oldest.epoch)) events.settle();
   for (let kept = state.unlinked.first(); kept !== undefined; kept = state.unlinked.first()) {
     if (!hasPassed(state.memory, kept.epoch)) break;
     state.unlinked.shift();
     state.kept.delete(kept.number);
     state.usedLines -= kept.lines;
-    state.dropped(kept.about, kept.number);
+    events.dropped(kept.about, kept.number);
   }
   return !state.unlinked.some((kept) => kept.line < start + lines && kept.line + kept.lines > start);
 }

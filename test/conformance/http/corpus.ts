@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import type { TestContext } from "node:test";
 import type { Random } from "#base/random.ts";
 import { photograph } from "../../support/pictures.ts";
+import type { SharedLanes } from "../../support/shared-lanes.ts";
 import type { Answer } from "../../node/http/raw.ts";
 import { hostName, otherHostName, type RunningEdge, startEdge } from "./running-edge.ts";
 import type { Said, ScriptedOrigin } from "./scripted-origin.ts";
@@ -271,11 +272,18 @@ export function comparable({ status, reason, fields, body }: Answer): unknown {
   return { status, reason, told, body: isProblem ? text.replace(/"requestId":"[^"]*"/, "") : text };
 }
 
-export async function openBoth(t: TestContext): Promise<[RunningEdge, RunningEdge]> {
+/** @param lanes stand before the first edge; then both live in the system's time */
+export async function openBoth(
+  t: TestContext,
+  lanes?: readonly [SharedLanes, SharedLanes],
+): Promise<[RunningEdge, RunningEdge]> {
   const picture = await photograph(1, { width: 64, height: 48 });
   // A second question to a slow origin would be a matter of the machine's load.
   const settings = { host: { hedging: false }, otherHost: { hedging: false }, decoders: 1 };
-  const edges = [await startEdge(t, settings), await startEdge(t, settings)] as const;
+  const edges = [
+    await startEdge(t, { ...settings, lanes: lanes?.[0] }),
+    await startEdge(t, { ...settings, lanes: lanes?.[1] }),
+  ] as const;
   for (const edge of edges) {
     tellOrigin(edge.origin, picture);
     for (const host of [hostName, otherHostName]) {

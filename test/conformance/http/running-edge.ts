@@ -18,7 +18,9 @@ import { openAssetFetcher } from "../../../node/fetch/asset.ts";
 import { openOriginClient } from "../../../node/fetch/origin.ts";
 import type { UpstreamStats } from "../../../node/fetch/upstream/upstream.ts";
 import { buildEdgeApp, type Presence, type ServedRequest } from "../../../node/http/app.ts";
-import { createHits } from "../../../node/http/hits.ts";
+import type { SharedLanes } from "../../support/shared-lanes.ts";
+import { openReadyMemory } from "../../../node/front/ready/ready-memory.ts";
+import { createHits, reportSent } from "../../../node/http/hits.ts";
 import { openReadyHits, readyBytesFor, type ReadyHits } from "../../../node/http/ready-hits.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
 import type { Answer } from "../../../node/front/connection.ts";
@@ -101,7 +103,8 @@ export const nodeName = "fra1";
 /**
  * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
  *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
- *   origin is the same; with `certificates`, it serves HTTPS, too
+ *   origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`, a lane stands before the front, and the
+ *   time is that of the system
  */
 export async function startEdge(
   t: TestContext,
@@ -113,11 +116,17 @@ export async function startEdge(
     memoryBytes?: number;
     decoders?: number;
     certificates?: readonly ServedCertificate[];
+    lanes?: SharedLanes | undefined;
   } = {},
 ): Promise<RunningEdge> {
   let passedMs = 0;
   const startMs = Date.UTC(2026, 5, 1, 12, 0, 0);
-  const clock: Clock = { ...systemClock, wallMs: () => startMs + passedMs, monotonicMs: () => passedMs };
+  const { lanes } = settings;
+  // Lanes know no other clock than the system's.
+  const clock: Clock =
+    lanes === undefined
+      ? { ...systemClock, wallMs: () => startMs + passedMs, monotonicMs: () => passedMs }
+      : systemClock;
   // Hooks run in their order: the edge ends before its directory and its origin do.
   const edge = { close: (): Promise<void> => Promise.resolve() };
   t.after(() => edge.close());
@@ -182,10 +191,15 @@ export async function startEdge(
     const route: RequestListener = (incoming, response) => {
       app.routing(incoming, response);
     };
+    const settle = (): void =>
+      lanes?.lanes.takeSent((...sent) => {
+        if (ready.hits !== undefined) reportSent({ ...serving, ready: ready.hits }, sent);
+      });
     ready.hits = openReadyHits({
       node: nodeName,
-      sizeBytes: readyBytesFor(memoryBytes),
-      seed: 1,
+      memory: lanes?.ready.memory ?? openReadyMemory(new ArrayBuffer(readyBytesFor(memoryBytes)), 1),
+      hasLanes: lanes !== undefined,
+      settle,
       used: { images, assets },
       keepAliveSeconds: 65,
       clock,
@@ -196,7 +210,7 @@ export async function startEdge(
       if (answered !== "relay") byFront += 1;
       return answered;
     };
-    const fronted = await listen("127.0.0.1", 0, route, { front: { answer, clock } });
+    const fronted = await listen("127.0.0.1", 0, route, { front: { answer, clock }, lanes: lanes?.lanes });
     closers.push(() => fronted.close(0));
     const overHttp2 = await listen("127.0.0.1", 0, route, {
       front: { answer, http2: hits.http2, isHttp2: () => true, clock },
@@ -239,6 +253,7 @@ export async function startEdge(
       agent,
       listeners: { fronted, alone, overHttp2 },
       secured,
+      settle,
       async close() {
         for (const close of closers.toReversed()) await close();
       },
@@ -251,6 +266,7 @@ export async function startEdge(
     origin,
     now: clock.wallMs,
     skip(seconds) {
+      assert(lanes === undefined, "the system's time can't be skipped");
       passedMs += seconds * 1000;
     },
     ask: (target, options = {}) => askOnce(running.listeners.fronted.port, running.agent, target, options),
@@ -275,7 +291,10 @@ export async function startEdge(
       fetches: running.fetcher.counts().fetches,
       upstream: running.fetcher.upstreams()[0],
     }),
-    served,
+    get served() {
+      running.settle();
+      return served;
+    },
     byFront: () => byFront,
     log: kept,
   };

@@ -6,6 +6,7 @@ import { createLoadMeter } from "#health/load-meter.ts";
 import { openLaneSink } from "../../../node/front/lane-sink.ts";
 import { newRequestHead, readRequestHead } from "../../../node/front/request-head.ts";
 import type { Presence } from "../../../node/http/app.ts";
+import { openReadyMemory } from "../../../node/front/ready/ready-memory.ts";
 import { createHits } from "../../../node/http/hits.ts";
 import { openReadyHits } from "../../../node/http/ready-hits.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
@@ -32,8 +33,9 @@ function looksUp(state: { isGated?: boolean; presence?: Presence; hasFleet?: boo
     isGated: () => state.isGated ?? false,
     ready: openReadyHits({
       node: "fra1",
-      sizeBytes: 64 * 1024,
-      seed: 1,
+      memory: openReadyMemory(new ArrayBuffer(64 * 1024), 1),
+      hasLanes: false,
+      settle: () => undefined,
       used: { images: { noteUses }, assets: { noteUses } },
       keepAliveSeconds: 65,
       clock,

@@ -26,6 +26,7 @@ const rules: Omit<LaneListenOptions, "lent"> = {
   sharesPort: false,
   waitsMs: { headers: 10_000, idle: 65_000, stalled: 120_000 },
   connectionsMax: 10_000,
+  bytesPerSecondMin: 1024,
   keepAliveSeconds: 60,
 };
 

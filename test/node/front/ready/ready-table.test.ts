@@ -42,7 +42,7 @@ function response(body: Buffer, more: Partial<ReadyResponse> = {}): ReadyRespons
 }
 
 const memoryOf = (sizeBytes: number) => openReadyMemory(new ArrayBuffer(sizeBytes), 7);
-const ignore = (): void => undefined;
+const ignore = { dropped: (): void => undefined, settle: (): void => undefined };
 
 function find({ memory }: ReadyTable<string>, { bytes, head }: Asked, wallMs = 5): number {
   return findReady(memory, bytes, head, wallMs);
@@ -192,7 +192,7 @@ test("the check above notices readers that do not say when they read", () => {
 
 test("what a table says about itself, and that memory is given back", () => {
   const dropped: string[] = [];
-  const table = openReadyTable<string>(memoryOf(64 * 1024), (about) => dropped.push(about));
+  const table = openReadyTable<string>(memoryOf(64 * 1024), { ...ignore, dropped: (about) => dropped.push(about) });
   for (let count = 0; count < 2000; count += 1) {
     const { bytes, head } = asked(`/${count}`);
     table.add(bytes, head, response(Buffer.alloc(1000)), String(count));

@@ -1,0 +1,107 @@
+/**
+ * The same requests, in the same groups and pieces, to two edges that are alike: one is asked through a lane, which
+ * sends ready responses itself, the other without a lane or a front. Their responses must be equal, and what they told
+ * their metrics.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Random, seededRandom } from "#base/random.ts";
+import type { Listener } from "../../../node/http/listener.ts";
+import { rounds, seedOr } from "../../support/long.ts";
+import { lanesWithReady } from "../../support/shared-lanes.ts";
+import { type Answer, openLine, readAnswers } from "../../node/http/raw.ts";
+import { comparable, openBoth, randomRequest, type Request, textOf } from "./corpus.ts";
+
+const last: Request = {
+  method: "GET",
+  target: "/",
+  host: "unknown.test",
+  lines: ["Host: unknown.test", "Connection: close"],
+};
+/**
+ * The test can't stop the time: the lifetimes of the first two end meanwhile, and what an origin's failures lead to
+ * depends on the moment.
+ */
+const timed = ["/a", "/short", "/failing"];
+
+function randomPieces(bytes: Buffer, random: Random): Buffer[] {
+  const count = random() < 0.5 ? 0 : Math.floor(random() * 5);
+  const cuts = Array.from({ length: count }, () => Math.floor(random() * bytes.length)).toSorted((a, b) => a - b);
+  return [0, ...cuts].map((start, index) => bytes.subarray(start, cuts[index] ?? bytes.length));
+}
+
+async function ask(listener: Listener, pieces: readonly Buffer[], group: readonly Request[]): Promise<Answer[]> {
+  const line = await openLine(listener);
+  line.socket.setNoDelay(true);
+  for (const [index, piece] of pieces.entries()) {
+    if (index > 0) await new Promise((resolve) => setImmediate(resolve));
+    line.send(piece);
+  }
+  return readAnswers(await line.rest(), { isHead: group.map(({ method }) => method === "HEAD") });
+}
+
+/** The two edges fetched their objects at slightly different times. */
+function timeless(answer: Answer): unknown {
+  const fields = new Map(
+    [...answer.fields].map(([name, values]): [string, readonly string[]] => {
+      return [name, name === "cache-status" ? values.map((value) => value.replaceAll(/ttl=\d+/g, "ttl=N")) : values];
+    }),
+  );
+  fields.delete("age");
+  return comparable({ ...answer, fields });
+}
+
+/** Most requests come again and again: others would never be ready. */
+const popularMax = 40;
+
+function randomGroup(random: Random, popular: Request[]): Request[] {
+  const count = random() < 0.7 ? 1 : 1 + Math.floor(random() * 8);
+  const group: Request[] = [];
+  while (group.length < count) {
+    if (popular.length === popularMax && random() < 0.8) {
+      group.push(popular[Math.floor(random() * popularMax)] as Request);
+      continue;
+    }
+    const one = randomRequest(random);
+    if (timed.includes(one.target)) continue;
+    group.push(one);
+    if (popular.length < popularMax) popular.push(one);
+  }
+  return [...group, last];
+}
+
+test("responses are the same through a lane and without", async (t) => {
+  const lanes = await lanesWithReady(t);
+  const others = await lanesWithReady(t);
+  if (lanes === undefined || others === undefined) return;
+  const seed = seedOr(2028);
+  const random = seededRandom(seed);
+  const [inLane, alone] = await openBoth(t, [lanes, others]);
+  const popular: Request[] = [];
+  const wanted = rounds(2000, 100_000);
+  for (let asked = 0; asked < wanted;) {
+    const group = randomGroup(random, popular);
+    asked += group.length - 1;
+    const text = group.map(textOf).join("");
+    const pieces = randomPieces(Buffer.from(text, "latin1"), random);
+    const where = `SEED=${seed}, request ${asked}: ${JSON.stringify(text)}`;
+    const [one, other] = await Promise.all([
+      ask(inLane.listeners().fronted, pieces, group),
+      ask(alone.listeners().alone, pieces, group),
+    ]);
+    assert.deepEqual(one.map(timeless), other.map(timeless), where);
+    assert.equal(one.length, group.length, where);
+    await Promise.all([inLane.flushed(), alone.flushed()]);
+    const [mine, theirs] = [inLane, alone].map(({ served }) =>
+      served
+        .slice(-group.length)
+        .map(({ host, kind, outcome, status, bodyBytes }) => `${host} ${kind} ${outcome} ${status} ${bodyBytes}`)
+        .toSorted(),
+    );
+    assert.deepEqual(mine, theirs, where);
+  }
+  const { answered } = lanes.lanes.counts();
+  t.diagnostic(`${answered} of ${wanted} requests were answered by the lane, ${inLane.byFront()} by the front`);
+  assert.ok(answered > wanted / 20, "the lane answers many of the hits");
+  assert.equal(lanes.lanes.restarts(), 0);
+});
