@@ -103,8 +103,8 @@ export const nodeName = "fra1";
 /**
  * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
  *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
- *   origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`, a lane stands before the front, and the
- *   time is that of the system
+ *   origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`, a lane stands before the front, and
+ *   the time is that of the system
  */
 export async function startEdge(
   t: TestContext,
