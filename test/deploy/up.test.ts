@@ -16,6 +16,10 @@ import {
   temporaryFolder,
 } from "./support/command.ts";
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
+import { get as getSecurely } from "node:https";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 
 async function jpeg(red: number, width = 400): Promise<Buffer> {
   const background = { r: red, g: 90, b: 120 };
@@ -89,6 +93,30 @@ test("up runs everything, each verb works on it, and a second start goes on wher
     if (!needsProgram(step, "dig")) return;
     const words = (/ dig (.*)/.exec(up.said())?.[1] ?? "").split(" ");
     assert.equal(execFileSync("dig", [...words, "+short"], { encoding: "utf8" }).trim(), address);
+  });
+
+  await t.test("HTTPS answers with a certificate of the authority that it names, over HTTP/2 as well", async () => {
+    const [, authority = "", url = ""] = /--cacert (\S+) '(https:[^']+)'/.exec(up.said()) ?? [];
+    const ca = await readFile(authority);
+    const status = await new Promise((resolve, reject) => {
+      const asked = getSecurely(url, { ca, agent: false }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      });
+      asked.on("error", reject);
+    });
+    assert.equal(status, 200);
+    const createConnection = (): TLSSocket =>
+      connectTls({ host: address, port: 8443, servername: "img.cdn.test", ca, ALPNProtocols: ["h2"] });
+    const session = connectHttp2("https://img.cdn.test", { createConnection });
+    const stream = session.request({ ":path": "/sample.jpg?w=320" });
+    const [fields] = (await once(stream, "response")) as [IncomingHttpHeaders];
+    stream.resume();
+    session.close();
+    assert.equal(fields[":status"], 200);
+    await assert.rejects(fetch(url), "nobody else trusts it");
+    const { nodes } = (await verb(["status", "--json"])).json() as { nodes: { status?: { tls?: unknown } }[] };
+    assert.match(JSON.stringify(nodes), /"hostsWithout":\[\]/);
   });
 
   await t.test("tokens and nothing else are kept from other users", async () => {

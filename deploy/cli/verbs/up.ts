@@ -2,7 +2,8 @@
  * `nearcast up`: the whole CDN on one machine, for trials and development: an origin, one edge (or one per entry of
  * `--sites`), a fleet document and a first picture. It stays in the foreground and stops everything when it is stopped.
  *
- *   folder free? ─▶ addresses free? ─▶ configurations ─▶ origin ─▶ fleet document ─▶ edges ready ─▶ picture ─▶ paste
+ *   folder free? ─▶ addresses free? ─▶ configurations ─▶ origin ─▶ fleet document ─▶ certificates ─▶ edges ready
+ *   ─▶ picture ─▶ paste
  *
  * Several can run side by side, each with its own folder and address. If it can't start, it changes nothing: the other
  * verbs continue to use what already runs (they read up.json, which is written once everything listens).
@@ -13,10 +14,11 @@ import type { Command } from "commander";
 import { askAdmin } from "../admin-client.ts";
 import { CommandFailure, exitCodes } from "../exit-codes.ts";
 import { type Child, lastLines, startChild } from "./up/child-processes.ts";
-import { provideFleet, provideSample } from "./up/first-content.ts";
+import { certificateFolderOf, renewalCheckMs } from "./up/certificate-folder.ts";
+import { type ProvidedFleet, provideFleet, provideSample } from "./up/first-content.ts";
 import { holdFolder } from "./up/folder-lock.ts";
 import { findTaken, takenLines } from "./up/free-addresses.ts";
-import { nodesPerSiteMax, parseBaseAddress, parseSites } from "./up/process-plan.ts";
+import { localZone, nodesPerSiteMax, parseBaseAddress, parseSites } from "./up/process-plan.ts";
 import { planSetup, saveState, type Setup, writeSetup } from "./up/folder.ts";
 import { watchStopSignals } from "./up/stop-signal.ts";
 import { welcomeLines, welcomeValue } from "./up/welcome.ts";
@@ -62,6 +64,7 @@ export function addUp(program: Command, cli: Cli): void {
       "With --nodes, each site has several edges that share one cache: 127.0.1.1, 127.0.1.2, …",
       "When --sites or --nodes changes, the files of edges that are no longer started stay: for example edge-local1,",
       "edge-local1.yaml and edge-local1.log. You can delete them.",
+      "HTTPS at port 8443 has a certificate of an authority in DIR/tls that `up` makes once: curl --cacert uses it.",
       "Ctrl-C drains and stops everything within 5 s. Press it again to kill everything at once.",
     ].join("\n"),
     examples: [
@@ -109,6 +112,7 @@ async function refuseTaken({ dataDir, origin, edges }: Setup): Promise<void> {
 async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
   const output = outputOf(cli, options);
   const children: Child[] = [];
+  let stopRenewals = (): void => undefined;
   const signal = watchStopSignals(cli.clock, isStartedByNpm(cli.environment), () => {
     output.note("killed");
     for (const child of children) child.kill();
@@ -122,11 +126,17 @@ async function run(cli: Cli, setup: Setup, options: UpOptions): Promise<void> {
   try {
     const ready = await Promise.race([startAll(cli, setup, options, start), signal.first]);
     if (typeof ready === "object") {
-      const { host } = ready;
+      const { host, hosts } = ready;
       output.answer(welcomeValue(setup, host), () => welcomeLines(setup, host));
+      stopRenewals = cli.clock.every(renewalCheckMs, () => {
+        renewCertificates(cli, setup, hosts).catch((error: unknown) => {
+          output.note(`the certificates for HTTPS could not be renewed: ${(error as Error).message}`);
+        });
+      });
       await signal.first;
     }
   } finally {
+    stopRenewals();
     if (signal.isWanted()) output.note("stopping …");
     await stopAll(children);
   }
@@ -139,7 +149,7 @@ async function startAll(
   setup: Setup,
   options: UpOptions,
   start: (plan: Child["plan"]) => Promise<Child>,
-): Promise<{ host: string }> {
+): Promise<ProvidedFleet> {
   const output = outputOf(cli, options);
   output.note("starting the origin …");
   const originChild = await start(setup.origin.plan);
@@ -153,6 +163,8 @@ async function startAll(
     });
     const fleet = await provideFleet(client, setup);
     await writeSetup(setup);
+    const isRenewed = await renewCertificates(cli, setup, fleet.hosts);
+    if (isRenewed) output.note(`certificates for HTTPS: ${certificateFolderOf(setup.dataDir).authorityFile}`);
     if (fleet.isNew) output.note(`published version ${fleet.version} of the fleet document`);
     output.note(`starting ${counted(setup.edges.length, "edge")}: loading the geo data takes a while …`);
     const nodes = await Promise.all(
@@ -168,10 +180,22 @@ async function startAll(
     await untilAllSeeAll(cli, output, nodes);
     await saveState(setup);
     if (await provideSample(client, setup.dataDir)) output.note("stored the sample picture, sample.jpg");
-    return { host: fleet.host };
+    return fleet;
   } finally {
     await client.close();
   }
+}
+
+/** How many hosts the certificate names besides the local ones. */
+const certificateHostsMax = 100;
+
+/** Makes or renews the certificates for HTTPS; returns whether it did. */
+async function renewCertificates(cli: Cli, setup: Setup, hosts: readonly string[]): Promise<boolean> {
+  const { provideCertificates } = await import("./up/local-certificates.ts");
+  const addresses = setup.edges.flatMap(({ config }) => (config.https?.addresses ?? []).map((at) => at.host));
+  const named = hosts.slice(0, certificateHostsMax).map((name) => name.replace(/\.$/, ""));
+  const names = [...new Set(["localhost", localZone, `*.${localZone}`, ...named, ...addresses])];
+  return await provideCertificates(setup.dataDir, names, cli.clock);
 }
 
 /** Retries until the process answers as expected; fails if it ends instead, or takes too long. */

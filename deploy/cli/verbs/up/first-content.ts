@@ -21,6 +21,8 @@ export interface ProvidedFleet {
   isNew: boolean;
   /** The images host of the example URL: the first one of the document. */
   host: string;
+  /** All hosts of the document. */
+  hosts: readonly string[];
 }
 
 /**
@@ -32,18 +34,18 @@ export async function provideFleet(client: OriginClient, setup: Setup): Promise<
     setup.edges.map(({ planned, config }) => ({ ...planned, httpPort: config.http[0]?.port ?? ports.http })),
   );
   const newest = await readFleet(client);
-  if (newest?.text === text) return { version: newest.version, isNew: false, host: localHost };
+  if (newest?.text === text) return { version: newest.version, isNew: false, host: localHost, hosts: [localHost] };
   if (newest !== undefined && digestOf(newest.text) !== setup.state.written[fleetKey]) {
     const parsed = parseFleet(newest.text);
     if (parsed.ok) refuseStrangers(newest.version, parsed.value, setup);
     const hosts = parsed.ok ? parsed.value.hosts : [];
     const host = hosts.find(({ kind }) => kind === "images")?.name ?? localHost;
-    return { version: newest.version, isNew: false, host };
+    return { version: newest.version, isNew: false, host, hosts: hosts.map(({ name }) => name) };
   }
   // The document is `up`'s own and no edge runs yet, so publishing takes nothing out of service.
   const { version } = await publishFleet(client, { text }, { force: true });
   setup.state.written[fleetKey] = digestOf(text);
-  return { version, isNew: true, host: localHost };
+  return { version, isNew: true, host: localHost, hosts: [localHost] };
 }
 
 function refuseStrangers(version: number, fleet: Fleet, setup: Setup): void {

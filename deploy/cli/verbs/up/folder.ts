@@ -24,6 +24,7 @@ import {
   type UpState,
 } from "../../settings.ts";
 import type { ChildPlan } from "./child-processes.ts";
+import { certificateFolderOf } from "./certificate-folder.ts";
 import type { Listen } from "./free-addresses.ts";
 import { defaultAddress, type PlannedEdge, planEdges, ports } from "./process-plan.ts";
 
@@ -163,6 +164,10 @@ function edgeText(dataDir: string, edge: PlannedEdge, origin: OriginConfig, edge
       tokenFile: resolve(origin.dataDir, "secrets", "edge.token"),
     },
     http: [{ host: edge.address, port: ports.http }],
+    https: {
+      addresses: [{ host: edge.address, port: ports.https }],
+      certificateDirectory: certificateFolderOf(dataDir).edgeDirectory,
+    },
     admin: { host: edge.address, port: ports.admin },
     dns: { addresses: [{ host: edge.address, port: ports.dns }] },
     peer: { host: edge.address, port: ports.peer },
@@ -185,6 +190,7 @@ function listensOf(config: EdgeConfig): Listen[] {
   const tcp = (what: string, at: { host: string; port: number }): Listen => ({ what, ...at, transport: "tcp" });
   return [
     ...config.http.map((at) => tcp(`HTTP of edge ${config.node}`, at)),
+    ...(config.https?.addresses ?? []).map((at) => tcp(`HTTPS of edge ${config.node}`, at)),
     tcp(`admin of edge ${config.node}`, config.admin),
     ...(config.peer === undefined ? [] : [tcp(`peers of edge ${config.node}`, config.peer)]),
     ...config.dns.addresses.flatMap((at) => [

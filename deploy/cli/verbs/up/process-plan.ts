@@ -1,7 +1,7 @@
 /**
  * Assigns addresses when one machine runs the whole CDN; pure.
  *
- *   one edge       origin 127.0.0.1:7070   edge 127.0.0.1   HTTP 8080, admin 8081, peers 8082, DNS 5300
+ *   one edge       origin 127.0.0.1:7070   edge 127.0.0.1   HTTP 8080, HTTPS 8443, admin 8081, peers 8082, DNS 5300
  *   --sites a,b,c  origin 127.0.0.1:7070   edges 127.0.1.1, 127.0.2.1, 127.0.3.1, the same ports each
  *   --nodes 2      of each site also 127.0.1.2, 127.0.2.2, 127.0.3.2
  *
@@ -13,7 +13,7 @@ import { isIPv4 } from "node:net";
 import { CommandFailure, exitCodes } from "../../exit-codes.ts";
 import { cities, type City, localPlace, localSite } from "./cities.ts";
 
-export const ports = { origin: 7070, http: 8080, admin: 8081, peer: 8082, dns: 5300 } as const;
+export const ports = { origin: 7070, http: 8080, admin: 8081, peer: 8082, dns: 5300, https: 8443 } as const;
 export const localZone = "cdn.test";
 export const localHost = `img.${localZone}`;
 export const defaultAddress = "127.0.0.1";
