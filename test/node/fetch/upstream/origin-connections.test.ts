@@ -7,7 +7,7 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { NearcastError } from "#base/errors.ts";
+import type { NearcastError } from "#base/errors.ts";
 import { seededRandom } from "#base/random.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../../support/loopback-origin.ts";
 import { localhostCertificate, localhostKey } from "../../../support/localhost-certificate.ts";
