@@ -10,6 +10,7 @@ import type { Crowd } from "../front/crowd.ts";
 import { type Front, openFront } from "../front/front.ts";
 import type { LaneListener, Lanes } from "../front/lane/lanes.ts";
 import type { AnswerPlain } from "../http2/connection.ts";
+import type { Http2Counts } from "../http2/counts.ts";
 import { openHttp2 } from "../http2/http2.ts";
 import { openPipeline, type Pipeline } from "./pipeline.ts";
 import type { Clock } from "#base/clock.ts";
@@ -79,7 +80,7 @@ export interface FrontOptions {
   /** Connections begin with a handshake. Absent: HTTP in the clear. */
   readonly tls?: Pick<TlsAcceptor, "accept">;
   /** The same for requests over HTTP/2. Absent: HTTP/1.1 alone. */
-  readonly http2?: AnswerPlain;
+  readonly http2?: { readonly answer: AnswerPlain; readonly counts: Http2Counts };
   /** Whether a connection uses HTTP/2; by default, whether it has negotiated `h2` (ALPN, RFC 7301). */
   readonly isHttp2?: (socket: Socket) => boolean;
 }
@@ -262,7 +263,7 @@ function putInFront(
   server.once("close", () => {
     for (const stop of stops) stop();
   });
-  const http2 = options.http2 === undefined ? undefined : openHttp2({ ...common, answer: options.http2 });
+  const http2 = options.http2 === undefined ? undefined : openHttp2({ ...common, ...options.http2 });
   if (http2 !== undefined) stops.push(clock.every(waits.check, http2.sweep), clock.every(chargeMs, http2.calm));
   const { tls, handshaking, isHttp2 = hasNegotiatedHttp2 } = options;
   const accept = (socket: Socket): void => {

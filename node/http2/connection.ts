@@ -12,6 +12,7 @@ import type { Clock } from "#base/clock.ts";
 import type { Sink } from "../deliver/sink.ts";
 import type { Crowd } from "../front/crowd.ts";
 import type { Allowance } from "./allowance.ts";
+import type { Http2Counts } from "./counts.ts";
 import type { PlainFields } from "./request-fields.ts";
 import type { OpenedVirtual, VirtualConnection } from "./virtual-connection.ts";
 
@@ -37,20 +38,9 @@ export interface Http2Parts {
   readonly waits: { readonly headers: number; readonly idle: number };
   /** Idle connections make room for new ones. */
   readonly crowd: Crowd;
+  readonly counts: Http2Counts;
   readonly clock: Clock;
 }
-
-/** Since the start. */
-export interface Http2Counts {
-  connections: number;
-  /** Streams that were closed without a response, because the request was malformed. */
-  malformed: number;
-  /** Connections that were closed because of what they cost, by cause. */
-  readonly floods: Record<Flood, number>;
-}
-
-/** "resets": of streams whose response was not complete. "frames": bytes of frames that serve no request. */
-export type Flood = "resets" | "frames";
 
 export interface Connection {
   readonly socket: Socket;
@@ -68,6 +58,8 @@ export interface Connection {
   hasAnswered: boolean;
   /** When the last stream was closed, or the connection was accepted. */
   sinceMs: number;
+  /** Since when all its streams have been closed without the client having read that. */
+  stuckSinceMs: number | null;
   readonly resets: Allowance;
   readonly frames: Allowance;
   /** Bytes of requests that have arrived since frames were charged for the last time. */
@@ -85,7 +77,6 @@ export interface Waiting {
 
 export interface State extends Http2Parts {
   readonly connections: Set<Connection>;
-  readonly counts: Http2Counts;
   readonly date: () => string;
   isDraining: boolean;
 }

@@ -10,7 +10,8 @@
 import { constants } from "node:http2";
 import { withoutStack } from "#base/errors.ts";
 import { type Allowance, openAllowance, spend } from "./allowance.ts";
-import type { Connection, Flood, State } from "./connection.ts";
+import type { Connection, State } from "./connection.ts";
+import type { Flood } from "./counts.ts";
 
 /** Two pages with a hundred pictures each that are left before they are complete. */
 const resetsBurst = 200;

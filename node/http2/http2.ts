@@ -11,9 +11,13 @@ import { clientNetworkOf } from "#base/client-network.ts";
 import { hasRoom, type Idle } from "../front/crowd.ts";
 import { dateField } from "../front/date-field.ts";
 import { answer } from "./answering.ts";
-import type { Connection, Http2Counts, Http2Parts, State, Waiting } from "./connection.ts";
+import type { Connection, Http2Parts, State, Waiting } from "./connection.ts";
+import { wasReset } from "./cut.ts";
 import { chargeFrames, chargeReset, framesAllowance, resetsAllowance } from "./floods.ts";
 import { sessionOptions } from "./session-options.ts";
+
+/** How long a client whose streams were all cut may leave that unread. */
+const stuckMs = 30_000;
 
 export interface Http2 {
   /** Takes a connection that has negotiated `h2`, from its first byte. */
@@ -25,14 +29,12 @@ export interface Http2 {
   /** From now on, streams in progress end, and no new ones begin. */
   readonly drain: () => void;
   readonly closeAll: () => void;
-  readonly counts: () => Http2Counts & { readonly open: number; readonly streams: number };
 }
 
 export function openHttp2(parts: Http2Parts): Http2 {
   const state: State = {
     ...parts,
     connections: new Set(),
-    counts: { connections: 0, malformed: 0, floods: { resets: 0, frames: 0 } },
     date: dateField(parts.clock),
     isDraining: false,
   };
@@ -53,11 +55,6 @@ export function openHttp2(parts: Http2Parts): Http2 {
     },
     closeAll() {
       for (const connection of state.connections) destroy(connection);
-    },
-    counts() {
-      let streams = 0;
-      for (const connection of state.connections) streams += connection.streams.size;
-      return { ...state.counts, open: state.connections.size, streams };
     },
   };
 }
@@ -90,6 +87,7 @@ function accept(state: State, socket: Socket): void {
   const { session } = connection;
   state.connections.add(connection);
   state.counts.connections += 1;
+  state.counts.open += 1;
   session.on("error", () => undefined); // followed by "close"
   session.on("stream", (stream: ServerHttp2Stream, _fields: object, _flags: number, list: string[]) => {
     arrived(state, connection, { stream, list, hasBody: !stream.endAfterHeaders });
@@ -100,6 +98,7 @@ function accept(state: State, socket: Socket): void {
   });
   session.once("close", () => {
     state.connections.delete(connection);
+    state.counts.open -= 1;
     connection.waiting.length = 0;
     socket.destroySoon();
   });
@@ -122,6 +121,7 @@ function open(state: State, socket: Socket, session: ServerHttp2Session): Connec
     hasBegun: false,
     hasAnswered: false,
     sinceMs: nowMs,
+    stuckSinceMs: null,
     resets: resetsAllowance(nowMs),
     frames: framesAllowance(nowMs),
     requestBytes: 0,
@@ -139,6 +139,7 @@ function arrived(state: State, connection: Connection, request: Waiting): void {
     return;
   }
   connection.streams.add(stream);
+  state.counts.streams += 1;
   stream.once("close", () => {
     closed(state, connection, stream);
   });
@@ -148,9 +149,10 @@ function arrived(state: State, connection: Connection, request: Waiting): void {
 
 function closed(state: State, connection: Connection, stream: ServerHttp2Stream): void {
   connection.streams.delete(stream);
+  state.counts.streams -= 1;
   connection.hasAnswered = true;
   connection.sinceMs = state.clock.monotonicMs();
-  if (!stream.writableFinished) chargeReset(state, connection);
+  if (wasReset(stream)) chargeReset(state, connection);
 }
 
 /** Begins one request, and the next one that waits in another turn. */
@@ -173,10 +175,26 @@ function sweep(state: State): void {
   for (const connection of state.connections) {
     for (const virtual of connection.virtuals) virtual.sweep(nowMs);
     const { streams, sinceMs, hasAnswered, session } = connection;
-    if (streams.size > 0 || nowMs - sinceMs < (hasAnswered ? idle : headers)) continue;
+    if (streams.size > 0) {
+      sweepStreams(connection, nowMs);
+      continue;
+    }
+    connection.stuckSinceMs = null;
+    if (nowMs - sinceMs < (hasAnswered ? idle : headers)) continue;
     if (session.closed) destroy(connection);
     else session.close();
   }
+}
+
+/** Streams that were cut stay while their RST_STREAM can't be sent, because the client reads nothing. */
+function sweepStreams(connection: Connection, nowMs: number): void {
+  for (const { closed: isClosed } of connection.streams) {
+    if (isClosed) continue;
+    connection.stuckSinceMs = null;
+    return;
+  }
+  connection.stuckSinceMs ??= nowMs;
+  if (nowMs - connection.stuckSinceMs >= stuckMs) destroy(connection);
 }
 
 /** As RFC 9113 §6.5.2 counts a field list. */

@@ -10,6 +10,7 @@ import type { LoadMeter } from "#health/load-meter.ts";
 import type { PeerCounts } from "../serve/peers.ts";
 import { declareCaches, type ObservedCaches } from "./cache-metrics.ts";
 import { declareDns, type ObservedDns } from "./dns-metrics.ts";
+import { declareHttp2, type ObservedHttp2 } from "./http2-metrics.ts";
 import { declareLanes, type ObservedLanes } from "./lane-metrics.ts";
 import { type Metrics, withoutLabels } from "./metrics-registry.ts";
 import {
@@ -22,7 +23,8 @@ import {
 import { declareTls, type ObservedTls } from "./tls-metrics.ts";
 
 /** What the metrics of an edge read. */
-export interface Observed extends ObservedCaches, ObservedTraffic, ObservedDns, ObservedTls, ObservedLanes {
+export interface Observed
+  extends ObservedCaches, ObservedTraffic, ObservedDns, ObservedTls, ObservedLanes, ObservedHttp2 {
   release: string;
   feed: FeedFollower;
   clock: Clock;
@@ -136,6 +138,7 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
 
   declareCaches(metrics, parts);
   declareLanes(metrics, parts);
+  declareHttp2(metrics, parts);
   declareColdTurns(metrics, parts);
   declareBodies(metrics, parts);
   declareUpstreams(metrics, parts);

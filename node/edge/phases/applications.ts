@@ -12,6 +12,7 @@ import { openReadyMemory, type ReadyMemory } from "../../front/ready/ready-memor
 import { createHits, reportSent } from "../../http/hits.ts";
 import { keepAliveSeconds, type Listener } from "../../http/listener.ts";
 import { openReadyHits, readyBytesFor, type ReadyHits } from "../../http/ready-hits.ts";
+import { createHttp2Counts, type Http2Counts } from "../../http2/counts.ts";
 import { declareMetrics } from "../../observe/edge-metrics.ts";
 import { createMetrics, type Metrics } from "../../observe/metrics-registry.ts";
 import { describeStatus, explainUrl } from "../admin-views.ts";
@@ -49,7 +50,8 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     clock,
   });
   parts.ready = ready;
-  const metrics = openMetrics(edge, ready);
+  const http2Counts = createHttp2Counts();
+  const metrics = openMetrics(edge, ready, http2Counts);
   const serving = {
     node: config.node,
     images: servers.images,
@@ -87,6 +89,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
   const { accepted } = servers.coldTurns;
+<<<<<<< HEAD
   return { clientSide: { edgeApp, hits, ready: shared, accepted, tls: tls?.acceptor ?? null }, admin };
 }
 
@@ -102,6 +105,9 @@ function sharedMemory({ config }: EdgeSetup): SharedReady | undefined {
 
 function ownMemory({ cache }: EdgeSetup["config"]): ReadyMemory {
   return openReadyMemory(new ArrayBuffer(readyBytesFor(cache.memoryBytes)), newSeed());
+=======
+  return { clientSide: { edgeApp, hits, http2Counts, accepted, tls: tls?.acceptor ?? null }, admin };
+>>>>>>> 6c26ff2a (Test HTTP/2 by the cases of RFC 9113 and RFC 7541, bound its connections, and count them)
 }
 
 /** Port 443 for a node without HTTPS of its own: something in front of it speaks TLS. */
@@ -110,7 +116,7 @@ function publicPortOf({ https }: EdgeConfig): number {
   return port === 0 ? 443 : port;
 }
 
-function openMetrics(edge: OpenedEdge, ready: ReadyHits): Metrics {
+function openMetrics(edge: OpenedEdge, ready: ReadyHits, http2: Http2Counts): Metrics {
   const { setup, upstreams, caches, servers, probing, link, dns, following, tls } = edge;
   const { config, release, parts, clock } = setup;
   const { prober, load } = probing;
@@ -142,6 +148,7 @@ function openMetrics(edge: OpenedEdge, ready: ReadyHits): Metrics {
     isIsolated: prober.isIsolated,
     lease: () => parts.announcement?.state(),
     lanes: () => parts.lanes,
+    http2,
     isReady: () => unreadyReasons(edge).length === 0,
   });
   return metrics;

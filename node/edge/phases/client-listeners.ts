@@ -8,7 +8,8 @@ import { connectionsFor } from "#base/open-files.ts";
 import { type Lanes, lanesMissing, openLanes } from "../../front/lane/lanes.ts";
 import type { SharedReady } from "../../front/lane/running-lane.ts";
 import type { Hits } from "../../http/hits.ts";
-import { connectionsMost, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
+import type { Http2Counts } from "../../http2/counts.ts";
+import { connectionsMost, type FrontOptions, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { TlsAcceptor } from "../../tls/acceptor.ts";
 import type { EdgeSetup } from "../setup.ts";
 
@@ -22,11 +23,14 @@ export interface ClientSide {
   readonly hits: Hits;
   /** Responses that lanes may send; undefined: there will be no lanes. */
   readonly ready: SharedReady | undefined;
+  readonly http2Counts: Http2Counts;
   /** Called for each new connection. */
   readonly accepted: () => void;
   /** Null: no HTTPS. */
   readonly tls: TlsAcceptor | null;
 }
+
+type Protocols = Pick<FrontOptions, "tls" | "http2">;
 
 export interface ClientListener extends Listener {
   readonly isSecure: boolean;
@@ -39,16 +43,17 @@ export interface ClientListener extends Listener {
  */
 export async function listenForClients(
   setup: EdgeSetup,
-  { edgeApp, hits, ready, accepted, tls }: ClientSide,
+  { edgeApp, hits, ready, http2Counts, accepted, tls }: ClientSide,
   listeners: ClientListener[],
 ): Promise<void> {
   const { config, process, lifecycle, clock } = setup;
   const lanes = await lanesFor(setup, ready);
+  const clear: Protocols = {};
+  const secure: Protocols = tls === null ? {} : { tls, http2: { answer: hits.http2, counts: http2Counts } };
   const endpoints = [
-    ...config.http.map((endpoint) => ({ endpoint, protocols: {}, lanes, isSecure: false })),
+    ...config.http.map((endpoint) => ({ endpoint, protocols: clear, lanes, isSecure: false })),
     ...(tls === null ? [] : (config.https?.addresses ?? [])).map((endpoint) => {
-      const protocols = { tls: tls as TlsAcceptor, http2: hits.http2 };
-      return { endpoint, protocols, lanes: undefined, isSecure: true };
+      return { endpoint, protocols: secure, lanes: undefined, isSecure: true };
     }),
   ];
   const shares = endpoints.reduce((sum, { lanes: own }) => sum + (own === undefined ? 1 : descriptorsPerLent), 0);

@@ -22,6 +22,7 @@ import type { SharedLanes } from "../../support/shared-lanes.ts";
 import { openReadyMemory } from "../../../node/front/ready/ready-memory.ts";
 import { createHits, reportSent } from "../../../node/http/hits.ts";
 import { openReadyHits, readyBytesFor, type ReadyHits } from "../../../node/http/ready-hits.ts";
+import { createHttp2Counts } from "../../../node/http2/counts.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
 import type { Answer } from "../../../node/front/connection.ts";
 import type { AnswerPlain } from "../../../node/http2/connection.ts";
@@ -213,7 +214,7 @@ export async function startEdge(
     const fronted = await listen("127.0.0.1", 0, route, { front: { answer, clock }, lanes: lanes?.lanes });
     closers.push(() => fronted.close(0));
     const overHttp2 = await listen("127.0.0.1", 0, route, {
-      front: { answer, http2: hits.http2, isHttp2: () => true, clock },
+      front: { answer, http2: { answer: hits.http2, counts: createHttp2Counts() }, isHttp2: () => true, clock },
     });
     closers.push(() => overHttp2.close(0));
     const alone = await listen("127.0.0.1", 0, route);

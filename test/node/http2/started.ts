@@ -9,6 +9,7 @@ import type { TransferRules } from "../../../node/deliver/transfer.ts";
 import { type Listener, listen } from "../../../node/http/listener.ts";
 import type { AnswerPlain } from "../../../node/http2/connection.ts";
 import type { TlsAcceptor } from "../../../node/tls/acceptor.ts";
+import { createHttp2Counts, type Http2Counts } from "../../../node/http2/counts.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { openTransfers } from "../../support/transfers.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
@@ -22,6 +23,7 @@ export interface Started {
   listener: Listener;
   clock: FakeClock;
   transfers: TransferRules;
+  counts: Http2Counts;
   /** The targets, in the order in which requests begin: `hit /hit/1`, `server /a`. */
   seen: string[];
   /** The next request that the application holds (`…/held…`). */
@@ -46,6 +48,7 @@ export async function startHttp2(
   const seen: string[] = [];
   const heldOnes: Held[] = [];
   const virtuals = new Set<object>();
+  const counts = createHttp2Counts();
 
   const answer: AnswerPlain = ({ plain, sink }) => {
     const { method, target } = plain;
@@ -86,7 +89,7 @@ export async function startHttp2(
   const listener = await listen("127.0.0.1", 0, echo, {
     front: {
       answer: () => "relay",
-      http2: answer,
+      http2: { answer, counts },
       clock,
       ...(tls === undefined ? { isHttp2: () => true } : { tls }),
     },
@@ -97,6 +100,7 @@ export async function startHttp2(
     listener,
     clock,
     transfers,
+    counts,
     seen,
     async held() {
       await turnsUntil(() => heldOnes.length > 0);
