@@ -15,17 +15,12 @@ import { openVirtual } from "./virtual-connection.ts";
 /** A request whose turn it is. */
 export function answer(state: State, connection: Connection, { stream, list, hasBody }: Waiting): void {
   const request = readRequest(list, hasBody);
-  switch (request.outcome) {
-    case "malformed":
-      state.counts.malformed += 1;
-      stream.close(constants.NGHTTP2_PROTOCOL_ERROR);
-      return;
-    case "connect":
-      stream.respond([":status", "405", "allow", "GET, HEAD", "content-length", "0"], { endStream: true });
-      return;
-    case "request":
-      answerRequest(state, connection, stream, request);
+  if (request.outcome === "request") {
+    answerRequest(state, connection, stream, request);
+    return;
   }
+  state.counts.malformed += 1;
+  stream.close(constants.NGHTTP2_PROTOCOL_ERROR);
 }
 
 function answerRequest(state: State, connection: Connection, stream: ServerHttp2Stream, request: Http2Request): void {

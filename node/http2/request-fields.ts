@@ -3,7 +3,6 @@
  *
  *   list of fields ─┬─▶ request ─┬─▶ plainOf()  a request that may be a hit
  *                   │            └─▶ headOf()   the same request in HTTP/1.1, for Node's server
- *                   ├─▶ connect    a tunnel, which is not available
  *                   └─▶ malformed  a stream error of type PROTOCOL_ERROR (§8.1.1)
  *
  * What headOf() writes is one head of HTTP/1.1: no name, value or target can end a line or begin another request.
@@ -13,7 +12,7 @@ import { isMadeOf, notedFields, type NotedField, relayedFields } from "../front/
 export interface Http2Request {
   readonly outcome: "request";
   readonly method: string;
-  /** The value of `:path`. */
+  /** The value of `:path`, or of `:authority` for CONNECT. */
   readonly target: string;
   /** The value of `:authority`, or else of Host. */
   readonly host: string | undefined;
@@ -25,10 +24,7 @@ export interface Http2Request {
   readonly body: "none" | "length" | "chunked";
 }
 
-export type ReadRequest =
-  | Http2Request
-  | { readonly outcome: "connect"; readonly authority: string }
-  | { readonly outcome: "malformed"; readonly reason: string };
+export type ReadRequest = Http2Request | { readonly outcome: "malformed"; readonly reason: string };
 
 /** A request that may be answered from a cache at once: GET or HEAD, without a body, each field that matters once. */
 export interface PlainFields {
@@ -115,11 +111,20 @@ export function readRequest(list: readonly string[], hasBody: boolean): ReadRequ
   };
 }
 
-/** §8.5 */
+/** §8.5. What would go through the tunnel is not passed on, so this is a request without a body. */
 function connectTo(authority: string | undefined, pseudo: ReadonlyMap<string, string>): ReadRequest {
   if (pseudo.has(":path") || pseudo.has(":scheme")) return malformed("CONNECT must have neither :path nor :scheme");
   if (authority === undefined || !isAuthority(authority)) return malformed("CONNECT needs a valid :authority");
-  return { outcome: "connect", authority };
+  const host = authority;
+  return {
+    outcome: "request",
+    method: "CONNECT",
+    target: authority,
+    host,
+    fields: [],
+    cookie: undefined,
+    body: "none",
+  };
 }
 
 /** §8.3.1 */

@@ -229,7 +229,7 @@ export async function startEdge(
       });
       closers.push(() => Promise.resolve(acceptor.close()));
       const listener = await listen("127.0.0.1", 0, route, {
-        front: { answer: one, http2: http2Answer, clock, tls: acceptor },
+        front: { answer: one, http2: { answer: http2Answer, counts: createHttp2Counts() }, clock, tls: acceptor },
       });
       closers.push(() => listener.close(0));
       return listener;

@@ -186,7 +186,7 @@ test("a drained connection completes its streams and takes no more", async (t) =
 test("CONNECT gets a status, and the connection stays", async (t) => {
   const { listener } = await startHttp2(t);
   const session = await openSession(t, listener);
-  const { status, fields } = await ask(session, [":method", "CONNECT", ":authority", "a.test:443"]);
-  assert.deepEqual([status, fields.get("allow")], [405, ["GET, HEAD"]]);
+  const { status } = await ask(session, [":method", "CONNECT", ":authority", "a.test:443"]);
+  assert.equal(status, 501);
   assert.equal((await ask(session, get("/hit/after"))).status, 200);
 });

@@ -71,11 +71,10 @@ for (const [what, list, hasBody = false] of malformed) {
   });
 }
 
-test("CONNECT is told from other requests", () => {
-  assert.deepEqual(readRequest([":method", "CONNECT", ":authority", "a.test:443"], true), {
-    outcome: "connect",
-    authority: "a.test:443",
-  });
+test("CONNECT goes to the application, which has no tunnels", () => {
+  const request = read([":method", "CONNECT", ":authority", "a.test:443"], true);
+  assert.equal(headOf(request, false), "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n");
+  assert.equal(plainOf(request), undefined);
 });
 
 test("a request is written as HTTP/1.1", () => {
