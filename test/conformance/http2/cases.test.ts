@@ -2,9 +2,24 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { startHttp2 } from "../../node/http2/started.ts";
-import { type Case, cases, type Expected } from "./cases.ts";
+import type { Case, Expected } from "./case.ts";
+import { connectionCases, stateCases } from "./connection-cases.ts";
+import { frameCases } from "./frame-cases.ts";
+import { hpackCases } from "./hpack-cases.ts";
+import { requestCases } from "./request-cases.ts";
+import { sectionCases, windowCases } from "./window-cases.ts";
 import { deviations } from "./deviations.ts";
 import { openFrames, openRaw, ping, type Raw, type } from "./frames.ts";
+
+const cases: readonly Case[] = [
+  ...connectionCases,
+  ...stateCases,
+  ...frameCases,
+  ...windowCases,
+  ...sectionCases,
+  ...requestCases,
+  ...hpackCases,
+];
 
 /** A PING that is sent behind the case: its answer shows that everything before it was read. */
 const mark = "behind..";

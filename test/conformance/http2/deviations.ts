@@ -2,7 +2,7 @@
  * Where node:http2 does something else than a case of RFC 9113 or RFC 7541 expects, and what it does. Each deviation is
  * tested, too, so that this list is true.
  */
-import type { Expected } from "./cases.ts";
+import type { Expected } from "./case.ts";
 import { code } from "./frames.ts";
 
 export interface Deviation {
