@@ -89,8 +89,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
   const { accepted } = servers.coldTurns;
-<<<<<<< HEAD
-  return { clientSide: { edgeApp, hits, ready: shared, accepted, tls: tls?.acceptor ?? null }, admin };
+  return { clientSide: { edgeApp, hits, ready: shared, http2Counts, accepted, tls: tls?.acceptor ?? null }, admin };
 }
 
 const newSeed = (): number => randomBytes(4).readInt32LE();
@@ -105,9 +104,6 @@ function sharedMemory({ config }: EdgeSetup): SharedReady | undefined {
 
 function ownMemory({ cache }: EdgeSetup["config"]): ReadyMemory {
   return openReadyMemory(new ArrayBuffer(readyBytesFor(cache.memoryBytes)), newSeed());
-=======
-  return { clientSide: { edgeApp, hits, http2Counts, accepted, tls: tls?.acceptor ?? null }, admin };
->>>>>>> 6c26ff2a (Test HTTP/2 by the cases of RFC 9113 and RFC 7541, bound its connections, and count them)
 }
 
 /** Port 443 for a node without HTTPS of its own: something in front of it speaks TLS. */
