@@ -14,7 +14,8 @@ import type { ClientConnection } from "../client-connection.ts";
 import { leave } from "../ready/ready-memory.ts";
 import { type CountName, type Counts, newCounts, sumOf } from "./counts.ts";
 import type { ListenRules } from "./lane.ts";
-import { controlBytes, type ListenAddress, openListeningSocket } from "./listening-socket.ts";
+import { openControl } from "./lane-control.ts";
+import { type ListenAddress, openListeningSocket } from "./listening-socket.ts";
 import { endLane, order, type Running, type SharedReady, startLane } from "./running-lane.ts";
 import { lostOf, newSentRing, type SentRing, takeSent } from "./sent-ring.ts";
 
@@ -111,7 +112,7 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
   const state: State = {
     options,
     calls,
-    control: calls.viewArena(calls.mapArena(controlBytes)),
+    control: openControl(calls),
     counts,
     sent,
     running: counts.map(() => undefined),
@@ -128,7 +129,6 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
     for (const cancel of state.timers) cancel();
     await Promise.all(state.running.map(async (lane) => await (lane === undefined ? undefined : endLane(state, lane))));
     for (const { descriptors } of state.listening.values()) for (const one of descriptors) calls.close(one);
-    calls.unmapArena(state.control);
   };
   try {
     await Promise.all(counts.map(async (_, index) => await start(state, index).ready));
@@ -150,12 +150,13 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
 }
 
 function start(state: State, index: number): Running {
-  const { calls, options, counts, sent } = state;
+  const { calls, control, options, counts, sent } = state;
   const { clock, count: share, ready } = options;
   const ring = sent[index];
   const lane = startLane(
     {
       calls,
+      control,
       clock,
       counts: counts[index] ?? newCounts(),
       share,

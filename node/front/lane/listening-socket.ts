@@ -15,8 +15,6 @@ import { type ArenaView, errnoName, socketAddress, type SocketOption, type Strea
 /** "alone": nobody else may have the port; "first": other sockets of this process follow; "follower": joins. */
 export type Sharing = "alone" | "first" | "follower";
 
-/** Arena memory that openListeningSocket() needs. */
-export const controlBytes = 4096;
 const valueAt = 64;
 const backlog = 4096;
 /** As Node sets it together with the idle time. */
@@ -29,6 +27,7 @@ export interface ListenAddress {
 }
 
 /**
+ * @param control overwritten up to `reservedAt` (lane-control.ts)
  * @param keepAliveSeconds after this long without a packet, TCP checks whether the client is still there
  * @returns the descriptor, and the address with the port that was bound
  * @throws the system's error, as Node's server reports it

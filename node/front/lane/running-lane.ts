@@ -2,11 +2,12 @@
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { Clock } from "#base/clock.ts";
 import { openFilesMax } from "#base/open-files.ts";
-import { type Arena, errnoName, type StreamCalls } from "#base/system-calls.ts";
+import { type Arena, type ArenaView, errnoName, type StreamCalls } from "#base/system-calls.ts";
 import { unfinishedBytesMax } from "../unfinished.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
 import type { Counts } from "./counts.ts";
 import { layout } from "./lane.ts";
+import { reservedAt } from "./lane-control.ts";
 import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
 import { adoptPair, type Lent } from "./lent-connection.ts";
 import type { SentRing } from "./sent-ring.ts";
@@ -28,6 +29,7 @@ export interface SharedReady {
 
 export interface LaneParts {
   readonly calls: StreamCalls;
+  readonly control: ArenaView;
   readonly clock: Clock;
   readonly counts: Counts;
   /** Number of lanes, which share limits. */
@@ -48,23 +50,20 @@ export interface Running {
   readonly orders: MessagePort;
   readonly bell: number;
   readonly calls: StreamCalls;
-  /** Eight bytes, the number 1, for the bell; then the lane's memory. */
-  readonly stroke: Arena;
+  readonly control: ArenaView;
   readonly startedMs: number;
   readonly ready: Promise<void>;
   readonly ended: Promise<void>;
 }
 
 export function startLane(
-  { calls, clock, counts, share, index, ready: shared }: LaneParts,
+  { calls, control, clock, counts, share, index, ready: shared }: LaneParts,
   events: LaneEvents,
 ): Running {
   const { port1: orders, port2 } = new MessageChannel();
   orders.unref();
   const owned = new Uint8Array(new SharedArrayBuffer(openFilesMax()));
   const arena = calls.mapArena(layout.sizeBytes);
-  const stroke = calls.viewArena(calls.mapArena(8));
-  new Uint8Array(stroke.bytes)[0] = 1;
   const bell = calls.openEvent();
   if (bell < 0) throw new Error(`eventfd ${errnoName(calls.errno())}`);
   const workerData: LaneStart = {
@@ -115,13 +114,12 @@ export function startLane(
     for (let at = owned.indexOf(1); at !== -1; at = owned.indexOf(1, at + 1)) calls.close(at);
     calls.close(bell);
     calls.unmapArena(arena);
-    calls.unmapArena(stroke);
     ready.reject(new Error("a lane could not start", { cause: failure }));
     events.ended(failure);
     ended.resolve();
   });
   const startedMs = clock.monotonicMs();
-  return { worker, orders, bell, calls, stroke, startedMs, ready: ready.promise, ended: ended.promise };
+  return { worker, orders, bell, calls, control, startedMs, ready: ready.promise, ended: ended.promise };
 }
 
 function readyFor(
@@ -132,9 +130,9 @@ function readyFor(
   return { arena: { address, sizeBytes }, seed: memory.seed, index, sent, keepAliveSeconds };
 }
 
-export function order({ orders, bell, calls, stroke }: Running, message: LaneOrder): void {
+export function order({ orders, bell, calls, control }: Running, message: LaneOrder): void {
   orders.postMessage(message, []);
-  calls.write(bell, stroke.address, 8);
+  calls.write(bell, control.address + reservedAt, 8);
 }
 
 /** Stops the thread, by force if it does not respond. */

@@ -1,9 +1,11 @@
 /** What lanes do by themselves: accept, wait, close, and count. Most of what a client sees is in the front's tests. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { networkInterfaces } from "node:os";
 import { test, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import { loadKoffi } from "#base/koffi.ts";
 import { systemClock } from "#base/clock.ts";
 import type { ClientConnection } from "../../../../node/front/client-connection.ts";
@@ -231,4 +233,31 @@ test("several lanes share an address: clients are spread over them, and drain() 
   assert.throws(() => lanes.listen({ host: "192.0.2.1", port: 0 }, { ...rules, lent: () => undefined }), {
     code: "EADDRNOTAVAIL",
   });
+});
+
+test("without free descriptors, idle clients make room, and the lane serves on", async (t) => {
+  const missing = lanesMissing();
+  if (!needs(t, missing === undefined, missing ?? "")) return;
+  const file = fileURLToPath(new URL("few-descriptors.ts", import.meta.url));
+  const child = spawn("sh", ["-c", `ulimit -n 120; exec "${process.execPath}" "${file}"`], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  t.after(() => child.kill("SIGKILL"));
+  const [{ port }] = (await once(child, "message")) as [{ port: number }];
+  const sockets = Array.from({ length: 400 }, () => connect(port, "127.0.0.1").on("error", () => undefined));
+  await Promise.all(sockets.map((socket) => once(socket, "connect")));
+  for (let round = 0; round < 20; round += 1) {
+    const line = await openLine(at(port));
+    line.send(get("/a", "Connection: close"));
+    assert.ok((await line.rest()).endsWith("served"), `in round ${round}`);
+  }
+  for (const socket of sockets) socket.destroy();
+  let told = { counts: { open: -1, refused: 0 }, restarts: -1 };
+  await turnsUntil(async () => {
+    child.send("tell");
+    [told] = (await once(child, "message")) as [typeof told];
+    return told.counts.open === 0;
+  }, 50);
+  assert.equal(told.restarts, 0);
+  assert.ok(told.counts.refused > 0);
 });
