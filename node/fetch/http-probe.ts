@@ -42,7 +42,9 @@ const headBytesMax = 4096;
 const floodBytes = 512 * 1024;
 
 /** Between two TLS handshakes with a node. */
-const handshakeEveryMs = 5000;
+const handshakeEveryMs = 10_000;
+/** Without sessions: a resumed one has the certificate of the first handshake, also after its renewal. */
+const probeTls = { rejectUnauthorized: false, allowH2: false, maxCachedSessions: 0 };
 const certificatesMax = 20_000;
 
 const floodRestMs = 30_000;
@@ -81,18 +83,20 @@ export function openProbeClient(options: {
   };
   // No wait for a handshake whose packets were lost; the next one is a fresh chance. The proof tells who answers: the
   // certificate is not verified: it may be for names that only clients use.
-  const connect = buildConnector({ timeout: 1000, lookup, rejectUnauthorized: false, allowH2: false });
+  const connect = buildConnector({ timeout: 1000, lookup, ...probeTls });
   /** Of each origin of HTTPS: the last handshake, and when the certificate expires. */
   const handshakes = new LRUCache<string, { atMs: number; expiresMs: number }>({ max: certificatesMax });
   const expiries = new LRUCache<string, number>({ max: certificatesMax });
   const noteHandshake = (origin: string, socket: object): void => {
     if (!(socket instanceof TLSSocket)) return;
-    const expiresMs = Date.parse(socket.getPeerCertificate().valid_to);
-    handshakes.set(origin, { atMs: clock.monotonicMs(), expiresMs });
+    // Absent if the certificate can't be read.
+    const { valid_to: text } = socket.getPeerCertificate() as { valid_to?: string };
+    handshakes.set(origin, { atMs: clock.monotonicMs(), expiresMs: Date.parse(text ?? "") });
   };
   const noteExpiry = (name: string, origin: string): void => {
     const expiresMs = handshakes.get(origin)?.expiresMs;
-    if (expiresMs !== undefined) expiries.set(name, expiresMs);
+    if (expiresMs !== undefined && Number.isFinite(expiresMs)) expiries.set(name, expiresMs);
+    else expiries.delete(name);
   };
   /** An address has no server name (RFC 6066 §3): a name of the fleet gets the certificate that clients get. */
   const servernameFor = (hostname: string): { servername?: string } => {

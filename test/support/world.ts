@@ -93,6 +93,8 @@ export async function startWorld(
     hasOwnTokenFiles?: boolean;
     /** Merged into each site of the fleet document. */
     siteOf?: (site: SiteName) => object;
+    /** Further settings of one edge. */
+    edgeOf?: (edge: { name: string; address: string }) => object;
     /** Further arguments of each edge, and further variables of its environment. */
     edgeWords?: readonly string[];
     edgeEnvironment?: Readonly<Record<string, string>>;
@@ -233,6 +235,7 @@ export async function startWorld(
           dns: { addresses: [{ host: address, port: dnsPort }], ...geo, ...settings.dns },
           drainMs: 200,
           ...settings.edge,
+          ...settings.edgeOf?.({ name, address }),
         };
         program = await start(name, mainOf(name, edgeMain), config, settings.edgeWords, settings.edgeEnvironment);
         await until(`${name} is ready`, async () => (await fetch(`${adminUrl}/readyz`)).ok, program, startMsMax);

@@ -95,7 +95,7 @@ test("a node whose HTTPS is dead is not up, although its HTTP answers, until it 
   assert.equal(await outcome(), "ready");
   https.server.close();
   // What is connected still answers, until the next handshake is due.
-  clock.advance(5000);
+  clock.advance(10_000);
   await outcome();
   for (let count = 0; count < 3; count += 1) {
     assert.match(await outcome(), new RegExp(`^failed: ${https.url}: connection refused$`));
@@ -106,17 +106,24 @@ test("a node whose HTTPS is dead is not up, although its HTTP answers, until it 
   assert.match(await outcome(), /^failed: https:/);
 });
 
-test("there is a new handshake every few seconds, with the same session", async (t) => {
-  const { https, so, outcome, clock } = await start(t);
+test("there is a new handshake every ten seconds, and a renewed certificate shows then", async (t) => {
+  const { https, so, outcome, client, clock } = await start(t);
   so.probe = https.url;
-  for (let count = 0; count < 10; count += 1) {
-    assert.equal(await outcome(), "ready");
-    clock.advance(1000);
-  }
-  const [first, ...others] = https.handshakes.map(({ isReused }) => isReused);
-  assert.equal(first, false);
-  assert.ok(others.length >= 1 && others.length < 5, `${others.length} more handshakes`);
-  assert.ok(others.every((isReused) => isReused));
+  const probes = async (count: number): Promise<void> => {
+    for (let probe = 0; probe < count; probe += 1) {
+      assert.equal(await outcome(), "ready");
+      clock.advance(1000);
+    }
+  };
+  await probes(10);
+  assert.equal(https.handshakes.length, 1);
+  const validToMs = Date.UTC(2040, 0, 1);
+  const { certificatePem, keyPem } = await certificateFor(["img.cdn.test"], { validToMs });
+  https.server.setSecureContext({ cert: certificatePem, key: keyPem });
+  await probes(10);
+  assert.equal(client.certificateExpiryMs("fra1"), validToMs);
+  assert.ok(https.handshakes.length >= 2 && https.handshakes.length < 5, `${https.handshakes.length} handshakes`);
+  assert.ok(https.handshakes.every(({ isReused }) => !isReused));
 });
 
 test("an expired certificate does not take a node down, but shows", async (t) => {
