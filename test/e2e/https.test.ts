@@ -1,5 +1,5 @@
 /**
- * A fleet whose nodes serve HTTPS: one by itself, one behind a TLS proxy of somebody else's. Each is up for the other as
+ * A fleet whose nodes serve HTTPS: one by itself, one behind a TLS proxy of somebody else. Each is up for the other as
  * long as its HTTPS answers, whatever its HTTP does.
  */
 import assert from "node:assert/strict";
