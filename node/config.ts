@@ -1,6 +1,7 @@
 /** The settings of one edge machine. Settings that all edges must share are in the fleet document instead. */
 import { type Static, Type } from "typebox";
 import { logLevels } from "#base/log.ts";
+import { lanesMax } from "./front/ready/ready-memory.ts";
 import { type SandboxMode, sandboxModes } from "#image/require-sandbox.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -87,7 +88,7 @@ export const edgeConfigSchema = Type.Object(
         lanes: Type.Unsafe<number | "auto">({
           type: ["integer", "string"],
           minimum: 0,
-          maximum: 64,
+          maximum: lanesMax,
           pattern: "^auto$",
           default: 0,
           description:

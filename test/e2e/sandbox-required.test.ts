@@ -1,6 +1,6 @@
-/** `decoders.sandbox: required`: edge and origin as processes, where the sandbox is not to be had. */
+/** Settings that need koffi: edge and origin as processes, where it is not to be had, or the sandbox is not. */
 import assert from "node:assert/strict";
-import { cp, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -80,3 +80,18 @@ for (const role of ["edge", "origin"] as const) {
     await ran.ended;
   });
 }
+
+test("lanes: without koffi an edge does not start where a number of them is wanted, and says why", async (t) => {
+  const copy = await withoutKoffi(t);
+  const { edge } = await settings(t, "auto");
+  const text = await readFile(edge, "utf8");
+  await writeFile(edge, text.replace("{ node:", "{ front: { lanes: 2 }, node:"));
+  const ran = start(t, [join(copy, "node/main.ts"), "--config", edge]);
+  assert.equal(await ran.ended, 2, ran.said());
+  assert.match(ran.said(), /front\.lanes: is 2, but lanes can't run here: koffi.* can't be loaded/);
+  await writeFile(edge, text.replace("{ node:", "{ front: { lanes: auto }, node:"));
+  const without = start(t, [join(copy, "node/main.ts"), "--config", edge]);
+  assert.ok(await without.saying("the main thread owns the connections of clients"), without.said());
+  without.child.kill("SIGKILL");
+  await without.ended;
+});

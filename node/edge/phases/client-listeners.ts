@@ -1,17 +1,15 @@
 /** The listeners of an edge's HTTP applications. */
 import type { FastifyInstance } from "fastify";
-import { availableParallelism } from "node:os";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { NearcastError } from "#base/errors.ts";
 import { listenFailure } from "#base/listen-failure.ts";
 import { connectionsFor } from "#base/open-files.ts";
-import { type Lanes, lanesMissing, openLanes } from "../../front/lane/lanes.ts";
 import type { SharedReady } from "../../front/lane/running-lane.ts";
 import type { Hits } from "../../http/hits.ts";
 import type { Http2Counts } from "../../http2/counts.ts";
 import { connectionsMost, type FrontOptions, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { TlsAcceptor } from "../../tls/acceptor.ts";
 import type { EdgeSetup } from "../setup.ts";
+import { openClientLanes } from "./client-lanes.ts";
 
 const requestGraceMs = 3000;
 /** A connection that a lane lends needs a pair of sockets besides its own. */
@@ -47,7 +45,7 @@ export async function listenForClients(
   listeners: ClientListener[],
 ): Promise<void> {
   const { config, process, lifecycle, clock } = setup;
-  const lanes = await lanesFor(setup, ready);
+  const lanes = await openClientLanes(setup, ready);
   const clear: Protocols = {};
   const secure: Protocols = tls === null ? {} : { tls, http2: { answer: hits.http2, counts: http2Counts } };
   const endpoints = [
@@ -69,34 +67,6 @@ export async function listenForClients(
     listeners.push({ ...listener, isSecure });
     lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
   }
-}
-
-/**
- * Undefined: the main thread owns the connections.
- * @throws NearcastError CANNOT_LISTEN if a number of lanes is configured, and there can be none
- */
-async function lanesFor(
-  { config, process, lifecycle, parts, clock, log }: EdgeSetup,
-  ready: SharedReady | undefined,
-): Promise<Lanes | undefined> {
-  const wanted = config.front.lanes;
-  if (wanted === 0) return undefined;
-  const reason = lanesMissing();
-  if (reason !== undefined) {
-    if (wanted !== "auto") {
-      throw new NearcastError(
-        "CANNOT_LISTEN",
-        `front.lanes is ${wanted}, but lanes are not available here: ${reason}; set it to 0 or to auto`,
-      );
-    }
-    log.info({ reason }, "lanes are not available here: the main thread owns the connections of clients");
-    return undefined;
-  }
-  const count = wanted === "auto" ? Math.max(1, Math.floor((availableParallelism() - 1) / process.count)) : wanted;
-  const lanes = await openLanes({ count, ready, clock, log });
-  lifecycle.defer("lanes", lanes.close);
-  parts.lanes = lanes;
-  return lanes;
 }
 
 /** @throws NearcastError CANNOT_LISTEN */
