@@ -221,3 +221,39 @@ test("of too many handshakes, the oldest of the largest network is closed, and n
   assert.match(await exchangeSecure(socket, get("/a", close)), /200 OK/);
   await turnsUntil(() => silent.filter(({ closed }) => closed).length === 7);
 });
+
+test("a network that floods the port with handshakes pushes out its own, and nobody else's", async (t) => {
+  const limits = { handshakes: 12, handshakesOfNetwork: 12 };
+  const { listener, acceptor } = await startSecured(t, [await names("a.example")], { limits });
+  const open = async (localAddress: string): Promise<Socket> => {
+    const socket = connectPlain({ port: listener.port, host: "127.0.0.1", localAddress });
+    socket.on("error", () => undefined);
+    t.after(() => socket.destroy());
+    socket.resume();
+    await once(socket, "connect");
+    return socket;
+  };
+  const [calm, alsoCalm] = [await open("127.0.2.1"), await open("127.0.2.2")];
+  for (let count = 0; count < 40; count += 1) await open(`127.0.3.${1 + (count % 20)}`);
+  await turnsUntil(() => acceptor.counts().failed.crowded === 30);
+  assert.deepEqual([calm.closed, alsoCalm.closed, acceptor.counts().active], [false, false, 12]);
+});
+
+test("a client that does not read over TLS delays nobody, and gets everything when it does", async (t) => {
+  const { listener, acceptor } = await startSecured(t, [await names("a.example")]);
+  const socket = await openSecure(t, listener, { servername: "a.example" });
+  socket.pause();
+  socket.write(get("/hit/20000000") + get("/hit/1"));
+  const reading = await openSecure(t, listener, { servername: "a.example" });
+  const text = await exchangeSecure(reading, get("/other", close));
+  assert.equal(readAnswers(text)[0]?.body.toString(), "/other", "others are served meanwhile");
+  await turnsUntil(() => acceptor.counts().connections === 1);
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  socket.resume();
+  socket.write(get("/end", close));
+  await once(socket, "close");
+  const [large, small] = readAnswers(Buffer.concat(chunks).toString("latin1"));
+  assert.equal(large?.body.length, 20_000_000);
+  assert.equal(small?.body.toString(), "a");
+});
