@@ -70,7 +70,6 @@ const limits = {
 };
 /** How many handshakes begin in one turn of the event loop: some 2 ms of it. */
 const begunPerRoundMax = 4;
-const restTurnsMax = 4;
 const sweepMs = 1000;
 const lingerMs = 2000;
 const lingerBytesMax = 64 * 1024;
@@ -111,7 +110,7 @@ export function openTlsAcceptor(parts: TlsParts): TlsAcceptor {
     byEnd: new Map(),
     turns: openTurns({
       perRoundMax: begunPerRoundMax,
-      restTurnsMax,
+      restTurnsMax: 0,
       // `pending` has at most as many, and handshakeMs bounds the wait.
       queue: null,
       inNextTurn: setImmediate,
