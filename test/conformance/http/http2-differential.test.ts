@@ -9,7 +9,8 @@ import { seededRandom } from "#base/random.ts";
 import type { Listener } from "../../../node/http/listener.ts";
 import { rounds, seedOr } from "../../support/long.ts";
 import { type Answer, openLine, readAnswers } from "../../node/http/raw.ts";
-import { ask as askOver2, openSession, type Response2 } from "../../node/http2/ask.ts";
+import { ask as askOver2, openSession, type Response2, responseOf, startRequest } from "../../node/http2/ask.ts";
+import { hostName } from "./running-edge.ts";
 import { comparable, openBoth, randomRequest, type Request, stored, textOf, unstored } from "./corpus.ts";
 
 /** Fields that HTTP/2 does not have (RFC 9113 §8.2.2). */
@@ -88,3 +89,57 @@ test("responses over HTTP/2 are those of HTTP/1.1", async (t) => {
     assert.deepEqual(mine, theirs, `questions to the origin for ${target}`);
   }
 });
+
+/** Requests that are no plain GET or HEAD. `fields` are names and values in turn. */
+const others: readonly { method: string; target: string; host?: string; fields?: readonly string[]; body?: string }[] =
+  [
+    { method: "POST", target: "/a", body: "body" },
+    { method: "POST", target: "/a", fields: ["content-length", "4"], body: "body" },
+    { method: "POST", target: "/a", fields: ["content-length", "4", "expect", "100-continue"], body: "body" },
+    { method: "PUT", target: "/p.jpg", host: "img.cdn.test", body: "x".repeat(3000) },
+    { method: "PATCH", target: "/a" },
+    { method: "DELETE", target: "/a" },
+    { method: "OPTIONS", target: "/a" },
+    { method: "OPTIONS", target: "*" },
+    { method: "TRACE", target: "/a" },
+    { method: "BREW", target: "/a" },
+    { method: "PROPFIND", target: "/a" },
+    { method: "GET", target: "/a", fields: ["content-length", "4"], body: "body" },
+    { method: "GET", target: "/first/1", body: "body" },
+    { method: "GET", target: "/a", fields: ["content-length", "0"] },
+    { method: "HEAD", target: "/a", fields: ["content-length", "4"], body: "body" },
+    { method: "GET", target: "/.nearcast/health" },
+    { method: "HEAD", target: "/.nearcast/health" },
+    { method: "GET", target: `/${"l".repeat(9000)}` },
+    { method: "GET", target: "/a", fields: ["x-long", "l".repeat(30_000)] },
+    { method: "GET", target: "/a#b" },
+    { method: "GET", target: "/\xe4" },
+  ];
+
+test("the same for methods that are refused, bodies, and odd targets", async (t) => {
+  const [over2, over1] = await openBoth(t);
+  const session = await openSession(t, over2.listeners().overHttp2);
+  for (const { method, target, host = hostName, fields = [], body } of others) {
+    const where = `${method} ${target.slice(0, 40)} ${fields.join(" ").slice(0, 60)}`;
+    const list = [":method", method, ":scheme", "http", ":authority", host, ":path", target, ...fields];
+    const stream = startRequest(session, list, body !== undefined);
+    if (body !== undefined) stream.end(body);
+    const answer = await responseOf(stream);
+    const lines = [`Host: ${host}`];
+    for (let index = 0; index < fields.length; index += 2) lines.push(`${fields[index]}: ${fields[index + 1]}`);
+    if (body !== undefined && !fields.includes("content-length")) lines.push("Transfer-Encoding: chunked");
+    const framed = fields.includes("content-length") ? body : `${body?.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+    const line = await openLine(over1.listeners().alone);
+    const head = [`${method} ${target} HTTP/1.1`, ...lines, "Connection: close", "", ""].join("\r\n");
+    line.send(Buffer.from(`${head}${body === undefined ? "" : framed}`, "latin1"));
+    const [expected] = readAnswers(await line.rest(), { isHead: method === "HEAD" });
+    assert.ok(expected !== undefined, where);
+    assert.deepEqual(withoutNumber(inTermsOf1(answer)), withoutNumber(expected), where);
+  }
+});
+
+/** What both can say, without the number of the request, and without Date, which answers of Node's parser lack. */
+function withoutNumber(answer: Answer): unknown {
+  const fields = new Map([...answer.fields].filter(([name]) => name !== "x-request-id" && name !== "date"));
+  return sharedPart({ ...answer, fields });
+}

@@ -1,7 +1,7 @@
 /** HTTP/2 over TLS: the protocol is negotiated (ALPN, RFC 7301). */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect } from "node:http2";
+import { type ClientHttp2Session, connect } from "node:http2";
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
 import { test, type TestContext } from "node:test";
@@ -50,6 +50,43 @@ test("a client that negotiates h2 gets hits and relayed responses over HTTP/2", 
   assert.deepEqual([large.body.length, large.code], [3_000_000, 0]);
   assert.deepEqual(seen, ["hit /hit/1", "server /other", "hit /large/3000000"]);
 });
+
+test("frames that serve no request are counted behind the encryption, and a long download is no flood", async (t) => {
+  const { listener, clock, counts } = await startOverTls(t);
+  const session = connect(`https://127.0.0.1:${listener.port}`, {
+    ca: testAuthority.certificatePem,
+    servername: "localhost",
+  });
+  session.on("error", () => undefined); // its end is what the test looks at
+  t.after(() => {
+    session.destroy();
+  });
+  await once(session, "connect");
+  for (let count = 0; count < 4; count += 1) {
+    assert.equal((await ask(session, get("/large/5000000"))).body.length, 5_000_000);
+    clock.advance(1000);
+  }
+  assert.equal(session.destroyed, false);
+  for (let second = 0; second < 20 && counts.floods.frames === 0; second += 1) {
+    for (let part = 0; part < 300 && !session.destroyed; part += 1) {
+      await Promise.all(Array.from({ length: 5 }, () => pingOnce(session)));
+    }
+    clock.advance(1000);
+  }
+  assert.equal(counts.floods.frames, 1);
+});
+
+/** Resolves with the answer, or without one when the session has ended. */
+function pingOnce(session: ClientHttp2Session): Promise<void> {
+  return new Promise((resolve) => {
+    if (session.destroyed || session.closed) resolve();
+    else {
+      session.ping(() => {
+        resolve();
+      });
+    }
+  });
+}
 
 test("a client that does not negotiate h2 gets HTTP/1.1", async (t) => {
   const { listener } = await startOverTls(t);
