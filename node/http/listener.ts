@@ -9,8 +9,7 @@ import type { Answer } from "../front/connection.ts";
 import type { Crowd } from "../front/crowd.ts";
 import { type Front, openFront } from "../front/front.ts";
 import type { LaneListener, Lanes } from "../front/lane/lanes.ts";
-import type { AnswerPlain } from "../http2/connection.ts";
-import type { Http2Counts } from "../http2/counts.ts";
+import type { Http2Options } from "../http2/connection.ts";
 import { openHttp2 } from "../http2/http2.ts";
 import { openPipeline, type Pipeline } from "./pipeline.ts";
 import type { Clock } from "#base/clock.ts";
@@ -80,7 +79,7 @@ export interface FrontOptions {
   /** Connections begin with a handshake. Absent: HTTP in the clear. */
   readonly tls?: Pick<TlsAcceptor, "accept">;
   /** The same for requests over HTTP/2. Absent: HTTP/1.1 alone. */
-  readonly http2?: { readonly answer: AnswerPlain; readonly counts: Http2Counts };
+  readonly http2?: Http2Options;
   /** Whether a connection uses HTTP/2; by default, whether it has negotiated `h2` (ALPN, RFC 7301). */
   readonly isHttp2?: (socket: Socket) => boolean;
 }

@@ -31,14 +31,20 @@ export interface PlainStream {
  */
 export type AnswerPlain = (request: PlainStream) => "relay" | "sent" | Promise<"relay" | "sent">;
 
-export interface Http2Parts {
+/** What HTTP/2 needs besides what the front needs, too. */
+export interface Http2Options {
   readonly answer: AnswerPlain;
+  readonly counts: Http2Counts;
+  /** Whether clients are to open their next connection elsewhere: this one takes no requests after its response. */
+  readonly isLeaving: () => boolean;
+}
+
+export interface Http2Parts extends Http2Options {
   /** Hands a connection to Node's server. */
   readonly serve: (connection: VirtualConnection) => void;
   readonly waits: { readonly headers: number; readonly idle: number };
   /** Idle connections make room for new ones. */
   readonly crowd: Crowd;
-  readonly counts: Http2Counts;
   readonly clock: Clock;
 }
 

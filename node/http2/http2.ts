@@ -153,6 +153,7 @@ function closed(state: State, connection: Connection, stream: ServerHttp2Stream)
   connection.hasAnswered = true;
   connection.sinceMs = state.clock.monotonicMs();
   if (wasReset(stream)) chargeReset(state, connection);
+  if (state.isLeaving()) connection.session.close();
 }
 
 /** Begins one request, and the next one that waits in another turn. */

@@ -8,6 +8,7 @@ import type { Hits } from "../../http/hits.ts";
 import type { Http2Counts } from "../../http2/counts.ts";
 import { connectionsMost, type FrontOptions, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
 import type { TlsAcceptor } from "../../tls/acceptor.ts";
+import { presenceTold } from "../presence.ts";
 import type { EdgeSetup } from "../setup.ts";
 import { openClientLanes } from "./client-lanes.ts";
 
@@ -46,8 +47,10 @@ export async function listenForClients(
 ): Promise<void> {
   const { config, process, lifecycle, clock } = setup;
   const lanes = await openClientLanes(setup, ready);
+  const isLeaving = (): boolean => presenceTold(setup) === "draining";
+  const http2 = { answer: hits.http2, counts: http2Counts, isLeaving };
   const clear: Protocols = {};
-  const secure: Protocols = tls === null ? {} : { tls, http2: { answer: hits.http2, counts: http2Counts } };
+  const secure: Protocols = tls === null ? {} : { tls, http2 };
   const endpoints = [
     ...config.http.map((endpoint) => ({ endpoint, protocols: clear, lanes, isSecure: false })),
     ...(tls === null ? [] : (config.https?.addresses ?? [])).map((endpoint) => {

@@ -214,7 +214,12 @@ export async function startEdge(
     const fronted = await listen("127.0.0.1", 0, route, { front: { answer, clock }, lanes: lanes?.lanes });
     closers.push(() => fronted.close(0));
     const overHttp2 = await listen("127.0.0.1", 0, route, {
-      front: { answer, http2: { answer: hits.http2, counts: createHttp2Counts() }, isHttp2: () => true, clock },
+      front: {
+        answer,
+        http2: { answer: hits.http2, counts: createHttp2Counts(), isLeaving: () => false },
+        isHttp2: () => true,
+        clock,
+      },
     });
     closers.push(() => overHttp2.close(0));
     const alone = await listen("127.0.0.1", 0, route);
@@ -229,7 +234,12 @@ export async function startEdge(
       });
       closers.push(() => Promise.resolve(acceptor.close()));
       const listener = await listen("127.0.0.1", 0, route, {
-        front: { answer: one, http2: { answer: http2Answer, counts: createHttp2Counts() }, clock, tls: acceptor },
+        front: {
+          answer: one,
+          http2: { answer: http2Answer, counts: createHttp2Counts(), isLeaving: () => false },
+          clock,
+          tls: acceptor,
+        },
       });
       closers.push(() => listener.close(0));
       return listener;

@@ -183,6 +183,21 @@ test("a drained connection completes its streams and takes no more", async (t) =
   await closed;
 });
 
+test("before a shutdown, a client is told with its response to go elsewhere", async (t) => {
+  const { listener, held, leaving } = await startHttp2(t);
+  const session = await openSession(t, listener);
+  const goaway = once(session, "goaway");
+  const slow = responseOf(startRequest(session, get("/held")));
+  const { response } = await held();
+  leaving.isSo = true;
+  assert.equal((await ask(session, get("/hit/1"))).status, 200);
+  const [why] = (await goaway) as [number];
+  assert.equal(why, NGHTTP2_NO_ERROR);
+  response.end("slow");
+  assert.equal((await slow).body.toString(), "slow");
+  await turnsUntil(() => session.destroyed);
+});
+
 test("CONNECT gets a status, and the connection stays", async (t) => {
   const { listener } = await startHttp2(t);
   const session = await openSession(t, listener);

@@ -24,6 +24,8 @@ export interface Started {
   clock: FakeClock;
   transfers: TransferRules;
   counts: Http2Counts;
+  /** Whether clients are to go elsewhere. */
+  leaving: { isSo: boolean };
   /** The targets, in the order in which requests begin: `hit /hit/1`, `server /a`. */
   seen: string[];
   /** The next request that the application holds (`…/held…`). */
@@ -49,6 +51,7 @@ export async function startHttp2(
   const heldOnes: Held[] = [];
   const virtuals = new Set<object>();
   const counts = createHttp2Counts();
+  const leaving = { isSo: false };
 
   const answer: AnswerPlain = ({ plain, sink }) => {
     const { method, target } = plain;
@@ -89,7 +92,7 @@ export async function startHttp2(
   const listener = await listen("127.0.0.1", 0, echo, {
     front: {
       answer: () => "relay",
-      http2: { answer, counts },
+      http2: { answer, counts, isLeaving: () => leaving.isSo },
       clock,
       ...(tls === undefined ? { isHttp2: () => true } : { tls }),
     },
@@ -101,6 +104,7 @@ export async function startHttp2(
     clock,
     transfers,
     counts,
+    leaving,
     seen,
     async held() {
       await turnsUntil(() => heldOnes.length > 0);
