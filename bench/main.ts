@@ -14,6 +14,7 @@ import { measureDiskStart } from "./disk-start.ts";
 import { measureDnsAnswer } from "./dns-answer.ts";
 import { measureDnsWhileRendering } from "./dns-while-rendering.ts";
 import { measureHitRatio, type TraceFiles } from "./hit-ratio.ts";
+import { measureHttp } from "./http.ts";
 import { measureHitWhileRendering } from "./hit-while-rendering.ts";
 import { type Report, renderTable } from "./lab/figures.ts";
 import { type Lab, needDriver, openLab } from "./lab/lab.ts";
@@ -28,6 +29,7 @@ interface Question {
 }
 
 const questions: readonly Question[] = [
+  { name: "http", driver: "wrk", measure: measureHttp },
   { name: "memory-hit", driver: "wrk", measure: measureMemoryHit },
   { name: "disk-hit", driver: "wrk", measure: measureDiskHit },
   { name: "disk-start", driver: null, measure: measureDiskStart },
@@ -39,7 +41,7 @@ const questions: readonly Question[] = [
   { name: "dns-while-rendering", driver: "dnsperf", measure: measureDnsWhileRendering },
 ];
 
-const usage = `Measures nearcast and other servers on this machine; everything takes about ten minutes.
+const usage = `Measures nearcast and other servers on this machine; everything takes about twenty minutes.
 
   npm run bench [-- [OPTIONS] [BENCHMARK…] [TRACE…]]
 
@@ -58,7 +60,7 @@ Examples
   npm run bench -- hit-ratio ./day.trace      replays a trace: a file name has a dot or a slash, a benchmark has none
   npm run bench -- --rounds 9 --write         new tables for bench/README.md
 
-It needs Linux and the load generators wrk and dnsperf (apt-get install wrk dnsperf). bench/peers.md lists the other
+It needs Linux and load generators (apt-get install wrk dnsperf nghttp2-client). bench/peers.md lists the other
 servers and how to install them.
 `;
 

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findProgram, type Lab, type Program } from "./lab.ts";
+import { findProgram, type Lab, type Pin, type Program } from "./lab.ts";
 
 export interface HttpPeer {
   name: string;
@@ -26,11 +26,28 @@ async function started(lab: Lab, name: string, start: (url: string) => Promise<P
 
 const answers = (url: string) => async (): Promise<boolean> => (await fetch(`${url}/`)).status > 0;
 
+interface CertificateFiles {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
+/** A listener for TLS 1.3 and HTTP/2 on port 8443. */
+function secureLines(host: string, { certificateFile, keyFile }: CertificateFiles): string {
+  return `listen ${host}:8443 ssl http2 backlog=4096;
+    ssl_certificate ${certificateFile};
+    ssl_certificate_key ${keyFile};
+    ssl_protocols TLSv1.3;`;
+}
+
 /** nginx with `proxy_cache`, and with `open_file_cache`, so that a hit opens no file. */
 export async function startNginx(
   lab: Lab,
   origin: { host: string; port: number },
-  { tcpNopush = true } = {},
+  {
+    tcpNopush = true,
+    certificate,
+    pin = "server",
+  }: { tcpNopush?: boolean; certificate?: CertificateFiles; pin?: Pin } = {},
 ): Promise<PeerStart> {
   const command = findProgram("nginx");
   if (command === undefined) return missing("nginx");
@@ -57,6 +74,7 @@ http {
   open_file_cache_valid 1d;
   server {
     listen ${new URL(url).host} backlog=4096;
+    ${certificate === undefined ? "" : secureLines(new URL(url).hostname, certificate)}
     location / {
       proxy_pass http://${origin.host}:${origin.port};
       proxy_cache bench;
@@ -67,7 +85,7 @@ http {
 `;
     await writeFile(join(directory, "nginx.conf"), config);
     const args = ["-p", directory, "-c", join(directory, "nginx.conf"), "-e", "stderr"];
-    return await lab.start({ name: "nginx", command, args, pin: "server" }, answers(url));
+    return await lab.start({ name: "nginx", command, args, pin }, answers(url));
   });
 }
 

@@ -34,10 +34,12 @@ import { headWord, type ReadyBody, recordWord } from "../front/ready/ready-recor
 import { openReadyTable, type ReadyTable } from "../front/ready/ready-table.ts";
 import { readyResponseOf } from "./ready-response.ts";
 
-/** Larger bodies are not copied. */
+/** Larger bodies are not copied, if only the main thread sends them. */
 const copiedBytesMax = 64 * 1024;
-/** The same where lanes send them from here, and there is no file. */
-const copiedForLanesBytesMax = 256 * 1024;
+/** With lanes: larger bodies are sent from their file, because that copies nothing. */
+const copiedForLanesBytesMax = 32 * 1024;
+/** With lanes, where there is no file. */
+const copiedWithoutFileBytesMax = 256 * 1024;
 /** Larger bodies on disk are left to hits.ts, as is their reading. */
 const fileBytesMax = 1024 * 1024;
 /** Bodies on disk that lanes may send: some 200 bytes each. Most share their file with many others. */
@@ -242,16 +244,18 @@ function bodyOf(
   { hasLanes, pinned }: State,
   { body, lengthBytes }: Delivery,
 ): { readonly ready: ReadyBody; readonly file?: PinnedFile } | undefined {
-  const isInMemory = body.kind === "bytes";
-  if (isInMemory && body.bytes.length <= copiedBytesMax) return { ready: { kind: "inline", bytes: body.bytes } };
-  if (!hasLanes || body.kind === "stream" || lengthBytes === null || lengthBytes > fileBytesMax) return undefined;
+  const copied = (bytesMax: number): { readonly ready: ReadyBody } | undefined => {
+    if (body.kind !== "bytes" || body.bytes.length > bytesMax) return undefined;
+    return { ready: { kind: "inline", bytes: body.bytes } };
+  };
+  if (!hasLanes) return copied(copiedBytesMax);
+  const small = copied(copiedForLanesBytesMax);
+  if (small !== undefined) return small;
+  if (body.kind === "stream" || lengthBytes === null || lengthBytes > fileBytesMax) return undefined;
   const file = pinned.length < pinnedMax ? body.pin?.() : undefined;
-  if (file !== undefined) {
-    const { descriptor, offset } = file;
-    return { ready: { kind: "file", descriptor, offset, lengthBytes }, file };
-  }
-  const isCopied = isInMemory && body.bytes.length <= copiedForLanesBytesMax;
-  return isCopied ? { ready: { kind: "inline", bytes: body.bytes } } : undefined;
+  if (file === undefined) return copied(copiedWithoutFileBytesMax);
+  const { descriptor, offset } = file;
+  return { ready: { kind: "file", descriptor, offset, lengthBytes }, file };
 }
 
 /**
