@@ -76,7 +76,8 @@ export async function measureHitWhileRendering(lab: Lab): Promise<Report> {
       },
     ],
     notes: [
-      `${connections} connections, each pausing up to ${pauseMsMax} ms between two requests; ${rendering?.note() ?? ""}`,
+      `${connections} connections, each pausing up to ${pauseMsMax} ms between two requests`,
+      rendering?.note() ?? "nothing was rendered",
     ],
     absent: "absent" in nginx ? [nginx.absent] : [],
     samples: Object.fromEntries(taken),
