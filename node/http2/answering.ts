@@ -134,9 +134,13 @@ function openResponse(stream: ServerHttp2Stream): Response {
   return {
     reader,
     read(bytes, done) {
-      const reason = reader.read(bytes);
-      if (reason !== undefined) return reason;
-      respond(false);
+      try {
+        const reason = reader.read(bytes);
+        if (reason !== undefined) return reason;
+        respond(false);
+      } catch (error) {
+        return String(error); // node:http2 can't send a status above 599, for example
+      }
       if (untaken === 0) done();
       else whenTaken = done;
       return undefined;

@@ -111,6 +111,17 @@ test("a response that is cut is reset, so that it does not look complete", async
   assert.equal((await ask(session, get("/hit/after"))).status, 200);
 });
 
+test("a response that can't be sent over HTTP/2 is reset, and the connection stays", async (t) => {
+  const { listener } = await startHttp2(t, {
+    application: (_request, response) => {
+      response.writeHead(600, { "Content-Length": "1" }).end("x");
+    },
+  });
+  const session = await openSession(t, listener);
+  assert.equal((await ask(session, get("/other"))).code, NGHTTP2_INTERNAL_ERROR);
+  assert.equal((await ask(session, get("/hit/after"))).status, 200);
+});
+
 test("an interim response arrives before the final one", async (t) => {
   const { listener, held } = await startHttp2(t);
   const session = await openSession(t, listener);
