@@ -100,9 +100,10 @@ export const messageVector = { sizeBytes: 16, base: 0, length: 8 } as const;
 export const pollEntry = { sizeBytes: 8, descriptor: 0, events: 4, returned: 6 } as const;
 
 /** Offsets in `struct epoll_event`, and its size: it is packed on x86-64 only. `data` has 64 bits. */
-export const epollEvent = (
-  process.arch === "x64" ? { sizeBytes: 12, events: 0, data: 4 } : { sizeBytes: 16, events: 0, data: 8 }
-) as { readonly sizeBytes: number; readonly events: number; readonly data: number };
+export function epollEventOn(processor: string) {
+  return processor === "x64" ? { sizeBytes: 12, events: 0, data: 4 } : { sizeBytes: 16, events: 0, data: 8 };
+}
+export const epollEvent = epollEventOn(process.arch);
 
 /**
  * Size of a socket address (`struct sockaddr_in6`, rounded up to whole cache lines), and offsets in both kinds. The

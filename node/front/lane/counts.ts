@@ -1,6 +1,8 @@
 /** What the lanes count: one array per lane in shared memory, with one writer, which the main thread reads. */
 
 const names = [
+  /** Of the lane's loop: several a second, unless it hangs. */
+  "turns",
   /** Connections that are open now. */
   "open",
   "accepted",
@@ -30,6 +32,15 @@ export function newCounts(): Counts {
 export function count(counts: Counts, name: CountName, more = 1): void {
   const index = indexByName[name];
   counts[index] = (counts[index] ?? 0) + more;
+}
+
+export function read(counts: Counts, name: CountName): number {
+  return counts[indexByName[name]] ?? 0;
+}
+
+/** The lane is dead: it has no connections any more. */
+export function forgetOpen(counts: Counts): void {
+  counts[indexByName.open] = 0;
 }
 
 /** Sums over all lanes. */

@@ -15,7 +15,7 @@ import { createUnfinished } from "../unfinished.ts";
 import { createHeadEnds, newReadyAnswer } from "../ready/ready-answer.ts";
 import { enter, leave } from "../ready/ready-memory.ts";
 import { acceptAll, cut, drain, readClient, readWaiting, sweep, writeClient } from "./clients.ts";
-import type { Counts } from "./counts.ts";
+import { count as countOne, type Counts } from "./counts.ts";
 import {
   close,
   eventsMax,
@@ -108,6 +108,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     turn() {
       const waitMs = lane.waiting.length === 0 ? deps.checkMs : 0;
       const count = calls.waitEpoll(epoll, memory.address + layout.events, eventsMax, waitMs);
+      countOne(counts, "turns");
       lane.nowMs = deps.monotonicMs();
       lane.wallMs = deps.wallMs();
       if (count < 0 && calls.errno() !== errnos.EINTR) throw new Error(`epoll_wait ${errnoName(calls.errno())}`);

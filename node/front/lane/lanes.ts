@@ -4,7 +4,7 @@
  *
  *   openLanes ──▶ threads ready ──▶ listen(): a socket for each lane ──▶ stop() ──▶ close()
  *                       ▲
- *                       │ died: its descriptors are closed, so its clients and the main thread's ends learn of it;
+ *                       │ died, or hung and was ended: its descriptors are closed, so its clients and the main thread's ends learn of it;
  *                       └ 20 ms … 5 s later another one continues on the same listening sockets
  */
 import type { Cancel, Clock } from "#base/clock.ts";
@@ -12,7 +12,7 @@ import type { Log } from "#base/log.ts";
 import { type ArenaView, openStreamCalls, SHUT_RD, type StreamCalls } from "#base/system-calls.ts";
 import type { ClientConnection } from "../client-connection.ts";
 import { leave } from "../ready/ready-memory.ts";
-import { type CountName, type Counts, newCounts, sumOf } from "./counts.ts";
+import { type CountName, type Counts, forgetOpen, newCounts, sumOf } from "./counts.ts";
 import type { ListenRules } from "./lane.ts";
 import { openControl } from "./lane-control.ts";
 import { type ListenAddress, openListeningSocket } from "./listening-socket.ts";
@@ -263,7 +263,7 @@ function ended(state: State, index: number, error: unknown): void {
   if (options.ready !== undefined) leave(options.ready.memory, index);
   const lane = running[index];
   running[index] = undefined;
-  counts[index]?.fill(0, 0, 1); // no connection of it is open
+  if (counts[index] !== undefined) forgetOpen(counts[index]);
   for (const id of state.listening.keys()) isDrained(state, index, id);
   if (state.isClosing || lane === undefined) return;
   if (options.clock.monotonicMs() - lane.startedMs >= wellAfterMs) deaths[index] = 0;

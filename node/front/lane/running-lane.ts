@@ -1,11 +1,11 @@
 /** The thread of one lane, as the main thread runs it. */
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
-import type { Clock } from "#base/clock.ts";
+import type { Cancel, Clock } from "#base/clock.ts";
 import { openFilesMax } from "#base/open-files.ts";
 import { type Arena, type ArenaView, errnoName, type StreamCalls } from "#base/system-calls.ts";
 import { unfinishedBytesMax } from "../unfinished.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
-import type { Counts } from "./counts.ts";
+import { type Counts, read } from "./counts.ts";
 import { layout } from "./lane.ts";
 import { reservedAt } from "./lane-control.ts";
 import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
@@ -18,6 +18,9 @@ const readyMs = 30_000;
 const stopMs = 2000;
 /** How often a lane checks its deadlines. */
 const checkMs = 250;
+/** A lane that makes no turn between so many looks hangs. */
+const looksMax = 5;
+const lookMs = 1000;
 
 /** Ready responses, in memory that lanes can read. */
 export interface SharedReady {
@@ -94,10 +97,15 @@ export function startLane(
     failure = new Error(`a lane is not ready after ${readyMs} ms`);
     void worker.terminate();
   });
+  let stopLooking: Cancel | undefined;
   worker.on("message", (message: FromLane) => {
     switch (message.kind) {
       case "ready":
         giveUp();
+        stopLooking = whenHung(clock, counts, () => {
+          failure = new Error(`it made no turn for ${(looksMax * lookMs) / 1000} s`);
+          void worker.terminate();
+        });
         ready.resolve();
         return;
       case "pair":
@@ -110,6 +118,7 @@ export function startLane(
   });
   worker.once("exit", () => {
     giveUp();
+    stopLooking?.();
     orders.close();
     for (let at = owned.indexOf(1); at !== -1; at = owned.indexOf(1, at + 1)) calls.close(at);
     calls.close(bell);
@@ -120,6 +129,18 @@ export function startLane(
   });
   const startedMs = clock.monotonicMs();
   return { worker, orders, bell, calls, control, startedMs, ready: ready.promise, ended: ended.promise };
+}
+
+/** Calls back if the lane hangs. A process that was stopped as a whole is no such case: then nobody looks either. */
+function whenHung(clock: Clock, counts: Counts, hung: () => void): Cancel {
+  let turns = -1;
+  let looks = 0;
+  return clock.every(lookMs, () => {
+    const now = read(counts, "turns");
+    looks = now === turns ? looks + 1 : 0;
+    turns = now;
+    if (looks === looksMax) hung();
+  });
 }
 
 function readyFor(

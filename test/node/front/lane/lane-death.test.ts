@@ -8,6 +8,7 @@ import { systemClock } from "#base/clock.ts";
 import { loadKoffi } from "#base/koffi.ts";
 import { lanesMissing, openLanes, type Lanes } from "../../../../node/front/lane/lanes.ts";
 import type { Listener } from "../../../../node/http/listener.ts";
+import { fakeClock } from "../../../support/fake-clock.ts";
 import { keptLog, type KeptLog } from "../../../support/kept-log.ts";
 import { needs } from "../../../support/needs.ts";
 import { turnsUntil } from "../../../support/turns-until.ts";
@@ -91,6 +92,24 @@ for (const [name, end] of ends) {
     await turnsUntil(() => openDescriptors() <= before + 2 * next.length, 1);
   });
 }
+
+test("a lane that hangs is ended, and another one takes its place", async (t) => {
+  const missing = lanesMissing();
+  if (!needs(t, missing === undefined, missing ?? "")) return;
+  const clock = fakeClock();
+  const log = keptLog();
+  const lanes = await openLanes({ count: 1, clock, log: log.log });
+  t.after(lanes.close);
+  clock.advance(1000);
+  // To the main thread, the lane makes no turn meanwhile.
+  clock.advance(5000);
+  await turnsUntil(() => log.lines.length === 1, 1);
+  const [line] = log.lines;
+  assert.ok(line?.facts["err"] instanceof Error);
+  assert.equal(line.facts["err"].message, "it made no turn for 5 s");
+  clock.advance(100);
+  assert.equal(lanes.restarts(), 1);
+});
 
 test("lanes die again and again under load: each request is answered, or its connection ends", async (t) => {
   const served = await serve(t, 2);
