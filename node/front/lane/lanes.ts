@@ -4,7 +4,8 @@
  *
  *   openLanes ──▶ threads ready ──▶ listen(): a socket for each lane ──▶ stop() ──▶ close()
  *                       ▲
- *                       │ died, or hung and was ended: its descriptors are closed, so its clients and the main thread's ends learn of it;
+ *                       │ died, or hung and was ended: its descriptors are closed, so that its clients and the main
+ *                       │ thread's ends learn of it;
  *                       └ 20 ms … 5 s later another one continues on the same listening sockets
  */
 import type { Cancel, Clock } from "#base/clock.ts";
