@@ -5,7 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
+import type { Worker } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { type Random, seededRandom } from "#base/random.ts";
 import type { Answer } from "../../../../node/front/connection.ts";
@@ -126,9 +127,21 @@ const clientsTotal = rounds(300, 5000);
 const clientsAtOnce = 50;
 
 test("whatever clients do, each gets its own responses in order, and nothing stays behind", async (t) => {
+  await mix(t, 0);
+});
+
+test("also while lanes die: then a client may get less, but nothing that is not its own", async (t) => {
+  await mix(t, 5);
+});
+
+async function mix(t: TestContext, deaths: number): Promise<void> {
   const missing = lanesMissing();
   if (!needs(t, missing === undefined, missing ?? "")) return;
   const log = keptLog();
+  const workers: Worker[] = [];
+  const started = (worker: Worker): number => workers.push(worker);
+  process.on("worker", started);
+  t.after(() => process.off("worker", started));
   const lanes = await openLanes({ count: 2, clock: systemClock, log: log.log });
   t.after(lanes.close);
   const listener = await listen(
@@ -164,12 +177,18 @@ test("whatever clients do, each gets its own responses in order, and nothing sta
         assert.ok(whole.subarray(0, rest.length).equals(rest), `${about}, the last response`);
       }
       const isPatient = plan.end === "close" || plan.end === "half-close";
-      if (isPatient) assert.equal(bodies.length, plan.targets.length, about);
+      if (isPatient && deaths === 0) assert.equal(bodies.length, plan.targets.length, about);
     }
   };
-  await Promise.all(Array.from({ length: clientsAtOnce }, worker));
+  const clients = Promise.all(Array.from({ length: clientsAtOnce }, worker));
+  for (let death = 1; death <= deaths; death += 1) {
+    await turnsUntil(() => next >= (clientsTotal * death) / (deaths + 1), 1);
+    await workers.at(-1)?.terminate();
+    await turnsUntil(() => lanes.restarts() === death, 1);
+  }
+  await clients;
   await turnsUntil(() => lanes.counts().open === 0, 10);
   // Pairs are kept for the next sessions.
   await turnsUntil(() => openDescriptors() <= before + 2 * 2 * 64, 10);
-  assert.deepEqual([log.lines, lanes.restarts()], [[], 0]);
-});
+  assert.deepEqual([log.lines.length, lanes.restarts()], [deaths, deaths]);
+}
