@@ -104,7 +104,7 @@ export function startLane(
         giveUp();
         stopLooking = whenHung(clock, counts, () => {
           failure = new Error(`it made no turn for ${(looksMax * lookMs) / 1000} s`);
-          void worker.terminate();
+          void endLane({ options: { clock } }, lane);
         });
         ready.resolve();
         return;
@@ -128,7 +128,8 @@ export function startLane(
     ended.resolve();
   });
   const startedMs = clock.monotonicMs();
-  return { worker, orders, bell, calls, control, startedMs, ready: ready.promise, ended: ended.promise };
+  const lane = { worker, orders, bell, calls, control, startedMs, ready: ready.promise, ended: ended.promise };
+  return lane;
 }
 
 /** Calls back if the lane hangs. A process that was stopped as a whole is no such case: then nobody looks either. */
@@ -156,8 +157,12 @@ export function order({ orders, bell, calls, control }: Running, message: LaneOr
   calls.write(bell, control.address + reservedAt, 8);
 }
 
-/** Stops the thread, by force if it does not respond. */
+/**
+ * Stops the thread, by force if it does not respond. Force may come only when the thread is ready: while it loads
+ * koffi, it could take the process with it (koffi can't report the interruption of its own start to anybody).
+ */
 export async function endLane({ options }: { options: { clock: Clock } }, lane: Running): Promise<void> {
+  await Promise.race([lane.ready.catch(() => undefined), lane.ended]);
   order(lane, { kind: "stop" });
   const kill = options.clock.after(stopMs, () => void lane.worker.terminate());
   await lane.ended;

@@ -15,7 +15,7 @@ import { turnsUntil } from "../../../support/turns-until.ts";
 import { listenInLane } from "../../http/both-forms.ts";
 import { openLine, readAnswers } from "../../http/raw.ts";
 import { get } from "../fronted.ts";
-import { epollOf, openDescriptors, socketsOn } from "./lane-descriptors.ts";
+import { epollOf, openDescriptors, readyLanes, socketsOn } from "./seen-from-outside.ts";
 
 interface Served {
   lanes: Lanes;
@@ -28,16 +28,13 @@ interface Served {
 async function serve(t: TestContext, count: number): Promise<Served | undefined> {
   const missing = lanesMissing();
   if (!needs(t, missing === undefined, missing ?? "")) return undefined;
-  const workers: Worker[] = [];
-  const started = (worker: Worker): number => workers.push(worker);
-  process.on("worker", started);
+  const workers = readyLanes(t);
   const log = keptLog();
   const lanes = await openLanes({ count, clock: systemClock, log: log.log });
   const listener = await listenInLane(lanes)("127.0.0.1", 0, (asked, response) => {
     response.setHeader("Content-Length", String(asked.url?.length)).end(asked.url);
   });
   t.after(async () => {
-    process.off("worker", started);
     await listener.close(0);
     await lanes.close();
   });
@@ -133,7 +130,7 @@ test("lanes die again and again under load: each request is answered, or its con
   const clients = Array.from({ length: 20 }, (_, number) => client(number));
   for (let death = 0; death < 6; death += 1) {
     const { answered } = counts;
-    await turnsUntil(() => counts.answered >= answered + 50, 1);
+    await turnsUntil(() => counts.answered >= answered + 50 && workers.length === 2 + death, 1);
     await workers.at(-1)?.terminate();
     await turnsUntil(() => lanes.restarts() === death + 1, 1);
   }

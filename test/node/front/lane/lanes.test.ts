@@ -22,7 +22,7 @@ import { sharedLanes } from "../../../support/shared-lanes.ts";
 import { turnsUntil } from "../../../support/turns-until.ts";
 import { openLine } from "../../http/raw.ts";
 import { get } from "../fronted.ts";
-import { openDescriptors, socketsOn } from "./lane-descriptors.ts";
+import { openDescriptors, socketsOn } from "./seen-from-outside.ts";
 
 const rules: Omit<LaneListenOptions, "lent"> = {
   sharesPort: false,

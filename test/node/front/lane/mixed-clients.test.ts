@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
-import type { Worker } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { type Random, seededRandom } from "#base/random.ts";
 import type { Answer } from "../../../../node/front/connection.ts";
@@ -16,7 +15,7 @@ import { keptLog } from "../../../support/kept-log.ts";
 import { rounds, seedOr } from "../../../support/long.ts";
 import { needs } from "../../../support/needs.ts";
 import { turnsUntil } from "../../../support/turns-until.ts";
-import { openDescriptors } from "./lane-descriptors.ts";
+import { openDescriptors, readyLanes } from "./seen-from-outside.ts";
 
 /** The body that belongs to a target `/KIND/LENGTH/…`, recognizable at every byte. */
 function bodyOf(target: string): Buffer {
@@ -138,10 +137,7 @@ async function mix(t: TestContext, deaths: number): Promise<void> {
   const missing = lanesMissing();
   if (!needs(t, missing === undefined, missing ?? "")) return;
   const log = keptLog();
-  const workers: Worker[] = [];
-  const started = (worker: Worker): number => workers.push(worker);
-  process.on("worker", started);
-  t.after(() => process.off("worker", started));
+  const workers = readyLanes(t);
   const lanes = await openLanes({ count: 2, clock: systemClock, log: log.log });
   t.after(lanes.close);
   const listener = await listen(
@@ -182,7 +178,7 @@ async function mix(t: TestContext, deaths: number): Promise<void> {
   };
   const clients = Promise.all(Array.from({ length: clientsAtOnce }, worker));
   for (let death = 1; death <= deaths; death += 1) {
-    await turnsUntil(() => next >= (clientsTotal * death) / (deaths + 1), 1);
+    await turnsUntil(() => next >= (clientsTotal * death) / (deaths + 1) && workers.length === 1 + death, 1);
     await workers.at(-1)?.terminate();
     await turnsUntil(() => lanes.restarts() === death, 1);
   }

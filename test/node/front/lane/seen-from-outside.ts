@@ -1,5 +1,18 @@
-/** The descriptors of this process, as Linux tells them: for tests of lanes, which run in this process. */
+/** The threads and descriptors of this process, as Node and Linux tell them: for tests of lanes, which run in it. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import type { TestContext } from "node:test";
+import type { Worker } from "node:worker_threads";
+
+/** The lanes' threads that are ready, in the order in which they became so, from now on. */
+export function readyLanes(t: TestContext): Worker[] {
+  const ready: Worker[] = [];
+  const started = (worker: Worker): void => {
+    worker.once("message", () => ready.push(worker));
+  };
+  process.on("worker", started);
+  t.after(() => process.off("worker", started));
+  return ready;
+}
 
 /** How many are open. */
 export function openDescriptors(): number {
