@@ -6,7 +6,7 @@
  *                               NAME/fullchain.pem + NAME/privkey.pem (+ NAME/ocsp.der), as certbot writes them
  *
  * Other files of the directory are ignored, such as lego's NAME.issuer.crt and NAME.json; a certificate without its key
- * is a problem.
+ * is a problem. An OCSP file that can't be read or used is a warning.
  */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ export interface CertificateSettings {
 }
 
 /** Each is read in full, and a directory may have thousands. */
-const certificatesMax = 20_000;
+export const certificatesMax = 20_000;
 /** A chain has 4 to 10 KB. */
 const fileBytesMax = 256 * 1024;
 
@@ -44,40 +44,47 @@ export interface Found {
   readonly problems: readonly string[];
 }
 
-/** The certificates that are configured now; those that are named come first, then the directory in order of names. */
+/** What makes two places the same pair: an OCSP file comes and goes without the pair. */
+export function keyOf({ certificateFile, keyFile }: CertificatePlace): string {
+  return `${certificateFile}\n${keyFile}`;
+}
+
+/**
+ * The certificates that are configured now, each pair once; those that are named come first, then the directory in
+ * order of names. A file of a pair may be missing.
+ * @throws NearcastError INTERNAL if the directory can't be read
+ */
 export async function findCertificates(settings: CertificateSettings): Promise<Found> {
   const named = settings.certificates.map(({ certificateFile, keyFile, ocspFile = null }) => {
     return { certificateFile, keyFile, ocspFile };
   });
-  if (settings.certificateDirectory === undefined) return { places: named, problems: [] };
-  const scanned = await scan(settings.certificateDirectory);
-  const places = [...named, ...scanned.places];
-  if (places.length <= certificatesMax) return { places, problems: scanned.problems };
+  const { certificateDirectory } = settings;
+  const scanned = certificateDirectory === undefined ? [] : await scan(certificateDirectory);
+  const byKey = new Map<string, CertificatePlace>();
+  for (const place of [...named, ...scanned]) if (!byKey.has(keyOf(place))) byKey.set(keyOf(place), place);
+  const places = [...byKey.values()];
+  if (places.length <= certificatesMax) return { places, problems: [] };
   const problem = `there are ${places.length} certificates; only the first ${certificatesMax} are served`;
-  return { places: places.slice(0, certificatesMax), problems: [...scanned.problems, problem] };
+  return { places: places.slice(0, certificatesMax), problems: [problem] };
 }
 
 /** @throws NearcastError INTERNAL if the directory can't be read */
-async function scan(directory: string): Promise<Found> {
+async function scan(directory: string): Promise<CertificatePlace[]> {
   const entries = await readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
     const reason = codeReason((error as NodeJS.ErrnoException).code ?? String(error));
     throw new NearcastError("INTERNAL", `https.certificateDirectory ${directory} can't be read (${reason})`);
   });
   const names = new Set(entries.map(({ name }) => name));
   const places: CertificatePlace[] = [];
-  const problems: string[] = [];
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const { name } = entry;
     if (name.startsWith(".")) continue;
     const path = join(directory, name);
     if (/\.(?:crt|pem)$/.test(name)) {
       const stem = name.slice(0, -4);
-      if (names.has(`${stem}.key`)) {
-        const ocspFile = names.has(`${stem}.ocsp`) ? join(directory, `${stem}.ocsp`) : null;
-        places.push({ certificateFile: path, keyFile: join(directory, `${stem}.key`), ocspFile });
-      } else if (!name.endsWith(".issuer.crt")) {
-        problems.push(`${path} has no key beside it: put the key into ${join(directory, stem)}.key`);
-      }
+      if (name.endsWith(".issuer.crt") && !names.has(`${stem}.key`)) continue;
+      const ocspFile = names.has(`${stem}.ocsp`) ? join(directory, `${stem}.ocsp`) : null;
+      places.push({ certificateFile: path, keyFile: join(directory, `${stem}.key`), ocspFile });
     } else if (entry.isDirectory() || (entry.isSymbolicLink() && (await isDirectory(path)))) {
       const inside = new Set(await readdir(path).catch(() => []));
       if (!inside.has("fullchain.pem")) continue;
@@ -85,7 +92,7 @@ async function scan(directory: string): Promise<Found> {
       places.push({ certificateFile: join(path, "fullchain.pem"), keyFile: join(path, "privkey.pem"), ocspFile });
     }
   }
-  return { places, problems };
+  return places;
 }
 
 async function isDirectory(path: string): Promise<boolean> {
@@ -95,23 +102,37 @@ async function isDirectory(path: string): Promise<boolean> {
   );
 }
 
-/** Differs after each change of one of the files. */
-export async function marksOf({ certificateFile, keyFile, ocspFile }: CertificatePlace): Promise<string> {
+export interface SeenFiles {
+  /** Differs after each change of one of the files. */
+  readonly mark: string;
+  /** How many of the certificate and key files exist, 0 to 2; one that the system does not let us see counts. */
+  readonly pairFiles: number;
+}
+
+/** Looks at the files of a place without reading them; never throws. */
+export async function seeFiles({ certificateFile, keyFile, ocspFile }: CertificatePlace): Promise<SeenFiles> {
   const files = [certificateFile, keyFile, ...(ocspFile === null ? [] : [ocspFile])];
   const marks = await Promise.all(files.map(async (file) => await markOf(file).catch((error: unknown) => error)));
-  return marks.map(String).join("\n");
+  return {
+    mark: marks.map(String).join("\n"),
+    pairFiles: marks.slice(0, 2).filter((mark) => mark !== undefined).length,
+  };
 }
 
 /** Reads and checks one certificate; never throws. */
 export async function loadCertificate(place: CertificatePlace): Promise<ReadCertificate> {
+  const { certificateFile, keyFile, ocspFile } = place;
   try {
-    const chainPem = (await readPublic(place.certificateFile, "certificate")).toString();
-    const keyPem = await readSecretFile(place.keyFile, keyFileTold);
+    const chainPem = (await readPublic(certificateFile, "certificate")).toString();
+    const keyPem = await readSecretFile(keyFile, keyFileTold);
     if (keyPem === undefined) {
-      return { outcome: "unusable", problem: `${place.keyFile} does not exist. ${keyFileTold.whenUnreadable}` };
+      return { outcome: "unusable", problem: `${certificateFile} has no key: put the key into ${keyFile}` };
     }
-    const ocsp = place.ocspFile === null ? null : await readPublic(place.ocspFile, "OCSP response");
-    return readCertificate(place, { chainPem, keyPem, ocsp });
+    const ocsp =
+      ocspFile === null ? null : await readPublic(ocspFile, "OCSP response").catch((error: unknown) => error as Error);
+    if (!(ocsp instanceof Error)) return readCertificate(place, { chainPem, keyPem, ocsp });
+    const read = readCertificate(place, { chainPem, keyPem, ocsp: null });
+    return read.outcome === "usable" ? { ...read, ocspProblem: ocsp.message } : read;
   } catch (error) {
     return { outcome: "unusable", problem: (error as Error).message };
   }

@@ -3,7 +3,8 @@
  * reads the PEM.
  *
  * What makes a certificate unusable is a problem with an advice. What only clients judge (it has expired, or is not
- * valid yet) is a warning: the listener serves it all the same, since no other certificate would do better.
+ * valid yet) is a warning: the listener serves it all the same, since no other certificate would do better. A bad OCSP
+ * response is a warning, too: the certificate is served without it.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
@@ -34,7 +35,12 @@ export interface ServedCertificate {
 }
 
 export type ReadCertificate =
-  | { readonly outcome: "usable"; readonly certificate: ServedCertificate }
+  | {
+      readonly outcome: "usable";
+      readonly certificate: ServedCertificate;
+      /** Why the OCSP file is not stapled; null: it is, or there is none. */
+      readonly ocspProblem: string | null;
+    }
   | { readonly outcome: "unusable"; readonly problem: string };
 
 const curves: ReadonlySet<string> = new Set(["prime256v1", "secp384r1"]);
@@ -76,18 +82,17 @@ export function readCertificate(
         "request a certificate with its names there",
     );
   }
-  if (from.ocsp !== null && !isOcspResponse(from.ocsp)) {
-    return unusable(
-      `${place.ocspFile ?? "the OCSP file"} must be a successful OCSP response in DER: get a new one, or remove it`,
-    );
-  }
   try {
     createSecureContext({ ...clientTls, cert: from.chainPem, key: from.keyPem });
   } catch (error) {
     return unusable(`${certificateFile} and ${keyFile} can't be used: ${(error as Error).message}`);
   }
+  const isBadOcsp = from.ocsp !== null && !isOcspResponse(from.ocsp);
   return {
     outcome: "usable",
+    ocspProblem: isBadOcsp
+      ? `${place.ocspFile ?? "the OCSP file"} must be a successful OCSP response in DER: get a new one, or remove it`
+      : null,
     certificate: {
       place,
       names,
@@ -96,6 +101,7 @@ export function readCertificate(
       validToMs: leaf.validToDate.getTime(),
       fingerprint: leaf.fingerprint256.replaceAll(":", "").toLowerCase(),
       ...from,
+      ocsp: isBadOcsp ? null : from.ocsp,
     },
   };
 }
@@ -149,8 +155,13 @@ function namesOf(text = ""): { names: readonly string[]; hasAddress: boolean } {
   return { names: [...new Set(names)], hasAddress: entries.some((entry) => entry.startsWith("IP Address:")) };
 }
 
+/** Looks at the outermost SEQUENCE only: it must fill the file, and its status must be successful. */
 function isOcspResponse(der: Buffer): boolean {
-  if (der[0] !== 0x30 || der[1] === undefined) return false;
-  const lengthOctets = der[1] < 0x80 ? 0 : der[1] & 0x7f;
-  return lengthOctets <= 3 && der.subarray(2 + lengthOctets, 5 + lengthOctets).equals(successful);
+  const [tag, first] = der;
+  if (tag !== 0x30 || first === undefined) return false;
+  const lengthOctets = first < 0x80 ? 0 : first & 0x7f;
+  const contentStart = 2 + lengthOctets;
+  if (lengthOctets > 3 || der.length < contentStart) return false;
+  const length = lengthOctets === 0 ? first & 0x7f : der.readUIntBE(2, lengthOctets);
+  return der.length === contentStart + length && der.subarray(contentStart, contentStart + 3).equals(successful);
 }

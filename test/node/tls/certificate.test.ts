@@ -46,5 +46,31 @@ test("each problem names its file and says what to do", async () => {
   assert.match(await problemOf(one.certificatePem, encrypted), /\/tls\/a\.key is encrypted/);
   assert.match(await problemOf(one.certificatePem, other.keyPem), /a\.key does not match .* \/tls\/a\.crt/);
   assert.match(await problemOf(nameless.certificatePem, nameless.keyPem), /a\.crt names no host in subjectAltName/);
-  assert.match(await problemOf(one.certificatePem, one.keyPem, Buffer.from("what?")), /a\.ocsp must be a successful/);
+});
+
+test("an OCSP file that can't be used does not make its certificate unusable, and is not stapled", async () => {
+  const { certificatePem, keyPem } = await certificateFor(["a.example"]);
+  const long = Buffer.concat([Buffer.from("3082012c0a0100", "hex"), Buffer.alloc(297)]);
+  for (const good of [Buffer.from("30030a0100", "hex"), long]) {
+    const outcome = read(certificatePem, keyPem, good);
+    assert.ok(outcome.outcome === "usable");
+    assert.deepEqual([outcome.ocspProblem, outcome.certificate.ocsp], [null, good]);
+  }
+  const tryLater = Buffer.from("30030a0103", "hex");
+  const withNewline = Buffer.from("30030a01000a", "hex");
+  const endless = Buffer.from("30800a01000000", "hex");
+  const bad = [
+    Buffer.alloc(0),
+    Buffer.from("what?"),
+    long.subarray(0, 200),
+    long.subarray(0, 3),
+    tryLater,
+    withNewline,
+  ];
+  for (const ocsp of [...bad, endless]) {
+    const outcome = read(certificatePem, keyPem, ocsp);
+    assert.ok(outcome.outcome === "usable");
+    assert.match(outcome.ocspProblem ?? "", /\/tls\/a\.ocsp must be a successful OCSP response in DER/);
+    assert.equal(outcome.certificate.ocsp, null);
+  }
 });

@@ -2,48 +2,16 @@
 import assert from "node:assert/strict";
 import { chmod, mkdir, rm, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { systemClock } from "#base/clock.ts";
-import { type Certificates, checkCertificates, openCertificates, uncovered } from "../../../node/tls/certificates.ts";
+import { checkCertificates, openCertificates, uncovered } from "../../../node/tls/certificates.ts";
 import type { CertificateSettings } from "../../../node/tls/certificate-files.ts";
 import { certificateFor, replaceFile, writePair } from "../../support/certificates.ts";
-import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/kept-log.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
+import { namesOf, open } from "./looked-at.ts";
 
 const dayMs = 86_400_000;
-
-interface Opened {
-  certificates: Certificates;
-  clock: FakeClock;
-  lines: ReturnType<typeof keptLog>["lines"];
-  changes: () => number;
-  /** Looks at the files as often as said. */
-  look: (times: number) => Promise<void>;
-}
-
-async function open(t: TestContext, settings: CertificateSettings): Promise<Opened> {
-  const clock = fakeClock(Date.now());
-  const { log, lines } = keptLog();
-  let changes = 0;
-  const certificates = await openCertificates({ settings, changed: () => (changes += 1), clock, log });
-  t.after(certificates.close);
-  return {
-    certificates,
-    clock,
-    lines,
-    changes: () => changes,
-    async look(times) {
-      for (let count = 0; count < times; count += 1) {
-        const before = certificates.counts().looks;
-        clock.advance(10_000);
-        while (certificates.counts().looks === before) await new Promise((resolve) => setImmediate(resolve));
-      }
-    },
-  };
-}
-
-const namesOf = ({ certificates }: Opened): string[] => certificates.all().flatMap(({ names }) => names);
 
 test("a directory is scanned: pairs side by side and in folders, as lego and certbot write them", async (t) => {
   const directory = await temporaryDirectory(t);
@@ -88,7 +56,7 @@ test("each problem is named with its file, and the other certificates are served
   await mkdir(at("folder.crt"));
   const settings = { certificates: [], certificateDirectory: directory, defaultName: "nobody.example" };
   const expected = [
-    /lonely\.crt has no key beside it: put the key into .*lonely\.key/,
+    /lonely\.crt has no key: put the key into .*lonely\.key/,
     /folder\.crt must be a plain file/,
     /mismatch\.key does not match .*mismatch\.crt/,
     /nameless\.crt names no host/,
@@ -168,14 +136,26 @@ test("certificates come and go with their files; the last stays, and all do whil
   assert.match(opened.certificates.problems()[0] ?? "", /can't be read \(no such file\): what was read before stays/);
   await rename(`${directory}-away`, directory);
   await rm(join(directory, "a.crt"));
+  await rm(join(directory, "a.key"));
   await opened.look(1);
-  assert.deepEqual(namesOf(opened), ["a.example", "b.example"], "it may be being replaced");
+  await rename(directory, `${directory}-away`);
+  await opened.look(1);
+  await rename(`${directory}-away`, directory);
+  await opened.look(1);
+  assert.deepEqual(namesOf(opened), ["a.example", "b.example"], "it may be being replaced: not two looks in a row");
   await opened.look(1);
   assert.deepEqual(namesOf(opened), ["b.example"]);
   assert.equal(opened.certificates.index().byName.has("a.example"), false);
-  await rm(join(directory, "b.crt"));
+  await rename(directory, `${directory}-away`);
+  await mkdir(directory);
   await opened.look(3);
   assert.deepEqual([...opened.certificates.index().byName.keys()], ["b.example"], "better than none");
+  assert.deepEqual(namesOf(opened), ["b.example"]);
+  assert.match(opened.certificates.problems()[0] ?? "", /b\.crt and its key are gone: it stays in use/);
+  await rm(directory, { recursive: true });
+  await rename(`${directory}-away`, directory);
+  await opened.look(2);
+  assert.deepEqual(opened.certificates.problems(), [], "the same files are back");
 });
 
 test("a certificate that was not valid yet is served once it is", async (t) => {
