@@ -31,7 +31,7 @@ export interface FillOptions<Place extends FillPlace> {
   readonly keepBytesMax: number;
   /** Called when the body turns out to be larger than that; null: the disk takes none. */
   readonly openPlace: () => Place | null;
-  /** A fill that nobody waits for continues if no more than this is missing. */
+  /** A fill that nobody waits for continues if no more than this is missing. May change. */
   readonly abandonedBytesMax: number;
   /** Memory that this fill may use for a body that is not kept whole. */
   readonly windowBytesMax: number;

@@ -39,6 +39,8 @@ export interface FrontParts {
   readonly answer: Answer;
   /** Hands a connection to Node's server. */
   readonly serve: (relay: Relay) => void;
+  /** Whether Node's server has responses to send on a relay. */
+  readonly isAnswering: (relay: Relay) => boolean;
   /** Answers a request whose head did not arrive in full in time, and closes the connection. */
   readonly tooLate: (socket: ClientConnection) => void;
   readonly waits: { readonly headers: number; readonly idle: number };

@@ -1,6 +1,7 @@
 /**
  * Too many connections: those that are idle make room for new ones, and the client networks with the most of them lose
- * theirs first. So whoever opens connections and leaves them idle loses them, and nobody else is refused.
+ * theirs first. So whoever opens connections and leaves them idle loses them, and nobody else is refused. A connection
+ * with an incomplete request is idle here: otherwise one byte on each would keep them all.
  *
  *   idle connections of   A ████████████      A ██████
  *   each network          B ██████        ─▶  B ██████     none keeps more than the level
@@ -17,7 +18,7 @@ export interface Crowd {
 /** The connections of one protocol. */
 export interface Group {
   readonly size: () => number;
-  /** Those without a request, the oldest first. */
+  /** Those without a response in progress, even if a request has begun, the oldest first. */
   readonly idle: () => Idle[];
 }
 

@@ -7,13 +7,13 @@
  */
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { ClientConnection } from "./client-connection.ts";
-import type { Connection, FrontParts, Phase, State } from "./connection.ts";
+import type { Connection, FrontParts, State } from "./connection.ts";
 import { hasRoom, type Idle } from "./crowd.ts";
 import { dateField } from "./date-field.ts";
 import { joinedBytesMax, openLaneSink } from "./lane-sink.ts";
 import { answered, arrived, ended } from "./reading.ts";
 import { dropRest, holds, holdsNothing, refuse } from "./refusing.ts";
-import { isEncrypted, type Relay } from "./relay.ts";
+import { isEncrypted } from "./relay.ts";
 import { newRequestHead } from "./request-head.ts";
 import { createUnfinished } from "./unfinished.ts";
 
@@ -27,11 +27,8 @@ export interface Front {
   readonly refuse: (relay: object) => void;
   /** Closes connections that have been silent for too long. */
   readonly sweep: () => void;
-  /**
-   * From now on, connections close as soon as they are idle.
-   * @param isAnswering whether a relay has responses to send
-   */
-  readonly drain: (isAnswering: (relay: Relay) => boolean) => void;
+  /** From now on, connections close as soon as they are idle. */
+  readonly drain: () => void;
   readonly closeAll: () => void;
 }
 
@@ -74,11 +71,9 @@ export function openFront(parts: FrontParts): Front {
     sweep() {
       sweep(state);
     },
-    drain(isAnswering) {
+    drain() {
       state.isDraining = true;
-      for (const { phase, relay, socket } of state.connections) {
-        if (!isBusy(phase, relay, isAnswering)) socket.destroySoon();
-      }
+      for (const connection of state.connections) if (!isBusy(state, connection)) connection.socket.destroySoon();
     },
     closeAll() {
       for (const { socket } of state.connections) socket.destroy();
@@ -86,11 +81,13 @@ export function openFront(parts: FrontParts): Front {
   };
 }
 
-function idleOf({ connections }: State): Idle[] {
+/** Those that wait for their clients: idle, or with an incomplete request. */
+function idleOf(state: State): Idle[] {
+  const { connections } = state;
   const idle: Idle[] = [];
   for (const connection of connections) {
-    const { phase, rest, socket } = connection;
-    if (phase !== "reading" || rest !== null) continue;
+    if (isBusy(state, connection)) continue;
+    const { socket } = connection;
     const close = (): void => {
       connections.delete(connection);
       socket.destroy();
@@ -100,7 +97,8 @@ function idleOf({ connections }: State): Idle[] {
   return idle;
 }
 
-function isBusy(phase: Phase, relay: Relay | null, isAnswering: (relay: Relay) => boolean): boolean {
+/** Whether a response is in progress, or a request waits for its turn. */
+function isBusy({ isAnswering }: State, { phase, relay }: Connection): boolean {
   if (phase === "relayed" || phase === "refused") return relay !== null && isAnswering(relay);
   return phase !== "reading";
 }

@@ -140,7 +140,8 @@ export async function listen(
   });
   server.maxRequestsPerSocket = 0;
   server.setTimeout(socketIdleMs);
-  if (fronted !== undefined) front = putInFront(server, { ...fronted, connectionsMax, handshaking }, waits);
+  if (fronted !== undefined)
+    front = putInFront(server, { ...fronted, isAnswering: pipeline.isAnswering, connectionsMax, handshaking }, waits);
   else {
     server.maxConnections = connectionsMax;
     server.on("connection", (connection) => {
@@ -169,7 +170,7 @@ export async function listen(
       },
     );
     server.emit("listening"); // starts its timer
-    return { address: host, port: lane.port, close: (graceMs) => closeLane(server, front, lane, graceMs, pipeline) };
+    return { address: host, port: lane.port, close: (graceMs) => closeLane(server, front, lane, graceMs) };
   }
   const bound = await bind(server, { host, port, reusePort });
   return {
@@ -190,7 +191,7 @@ export async function listen(
           server.close(); // stops its timer, too
           resolve();
         });
-        front?.drain(pipeline.isAnswering);
+        front?.drain();
         for (const connection of connections) if (!pipeline.isAnswering(connection)) connection.destroySoon();
       }),
   };
@@ -211,20 +212,14 @@ async function bind(
 }
 
 /** As for a server's own socket: idle connections close at once, and the others with their responses, or by force. */
-async function closeLane(
-  server: Server,
-  front: Front,
-  lane: LaneListener,
-  graceMs: number,
-  { isAnswering }: Pick<Pipeline, "isAnswering">,
-): Promise<void> {
+async function closeLane(server: Server, front: Front, lane: LaneListener, graceMs: number): Promise<void> {
   const force = setTimeout(() => {
     server.closeAllConnections();
     front.closeAll();
     lane.cut();
   }, graceMs);
   const drained = lane.drain();
-  front.drain(isAnswering);
+  front.drain();
   await drained;
   clearTimeout(force);
   server.close();
@@ -236,10 +231,10 @@ const chargeMs = 1000;
 /** Sends new connections to the front, or to HTTP/2. Both give the server what they do not answer. */
 function putInFront(
   server: Server,
-  options: FrontOptions & { connectionsMax: number; handshaking: Set<Socket> },
+  options: FrontOptions & Pick<Pipeline, "isAnswering"> & { connectionsMax: number; handshaking: Set<Socket> },
   waits: { headers: number; check: number },
 ): Front {
-  const { answer, clock, connectionsMax } = options;
+  const { answer, isAnswering, clock, connectionsMax } = options;
   const serve = server.listeners("connection") as ((this: Server, connection: object) => void)[];
   server.removeAllListeners("connection");
   const crowd: Crowd = { connectionsMax, groups: [] };
@@ -254,6 +249,7 @@ function putInFront(
   const front = openFront({
     ...common,
     answer,
+    isAnswering,
     tooLate(socket) {
       answerUnreadable(Object.assign(new Error("too late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
     },
@@ -283,8 +279,8 @@ function putInFront(
   if (http2 === undefined) return front;
   return {
     ...front,
-    drain(isAnswering) {
-      front.drain(isAnswering);
+    drain() {
+      front.drain();
       http2.drain();
     },
     closeAll() {

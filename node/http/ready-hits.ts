@@ -88,6 +88,8 @@ export interface ReadyHits {
   /** What is stored under this key or name is replaced or removed. */
   readonly forget: (key: string) => void;
   readonly counts: ReadyTable<ReadyAbout>["counts"];
+  /** Gives up all files. Lanes have ended before. */
+  readonly close: () => void;
 }
 
 interface Uses {
@@ -151,13 +153,15 @@ export function openReadyHits(parts: ReadyHitsParts): ReadyHits {
     usedNow: [],
     endsAt: createHeadEnds(parts.keepAliveSeconds),
   };
-  clock.every(usesReportedMs, () => {
-    settle();
-    reportUses(state);
-  });
-  clock.every(unpinnedEveryMs, () => {
-    unpin(state);
-  });
+  const stops = [
+    clock.every(usesReportedMs, () => {
+      settle();
+      reportUses(state);
+    }),
+    clock.every(unpinnedEveryMs, () => {
+      unpin(state);
+    }),
+  ];
   return {
     answer: (request, wallMs) => answer(state, request, wallMs),
     offer(request, host, delivery, wallMs) {
@@ -175,6 +179,13 @@ export function openReadyHits(parts: ReadyHitsParts): ReadyHits {
       if (numbers !== undefined) for (const number of numbers) table.unlink(number);
     },
     counts: table.counts,
+    close() {
+      for (const stop of stops) stop();
+      for (const { file } of state.pinned) file.release();
+      for (const { files } of state.unpinned) for (const file of files) file.release();
+      state.pinned = [];
+      state.unpinned = [];
+    },
   };
 }
 

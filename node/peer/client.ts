@@ -48,6 +48,8 @@ const requestsMax = 512;
  */
 const slowBodyMs = 1000;
 const slowBodiesMax = 48;
+/** How often requests that wait for an answer look whether that has happened meanwhile: they give up then, too. */
+const slowBodiesCheckedMs = 500;
 /** Members with open connections; beyond that, the least recently used one loses its connections. */
 const membersMax = 512;
 const headerBytesMax = 32 * 1024;
@@ -226,9 +228,7 @@ export function openPeerClient(options: {
       const line = lineTo(member);
       if (isAway(line)) throw refuse(member, "it failed recently and gets no requests for a moment");
       if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are in progress");
-      if (slowBodiesOf(line, clock.monotonicMs()) >= slowBodiesMax) {
-        throw refuse(member, "slow bodies have most connections to it");
-      }
+      if (isFull(line, clock.monotonicMs())) throw refuse(member, heldUp);
       counts.requests += 1;
       try {
         return await send(sender, line, request);
@@ -249,6 +249,16 @@ export function openPeerClient(options: {
     },
   };
 }
+
+const heldUp = "slow bodies have most connections to it";
+
+/** Whether so many slow bodies are arriving that further requests would wait for a connection in vain. */
+function isFull(line: Line, nowMs: number): boolean {
+  return slowBodiesOf(line, nowMs) >= slowBodiesMax;
+}
+
+/** A request gave up waiting: that says nothing about the member. */
+class HeldUp extends Error {}
 
 function slowBodiesOf({ bodies }: Line, nowMs: number): number {
   let count = 0;
@@ -271,6 +281,9 @@ async function send(
   const deadline = new AbortController();
   const cancel = clock.after(timeoutMs, () => {
     deadline.abort(new Error(`no answer within ${timeoutMs} ms`));
+  });
+  const uncheck = clock.every(slowBodiesCheckedMs, () => {
+    if (isFull(line, clock.monotonicMs())) deadline.abort(new HeldUp(heldUp));
   });
   const abort = (): void => {
     deadline.abort(signal?.reason);
@@ -313,8 +326,9 @@ async function send(
     return answer;
   } catch (error) {
     if (signal?.aborted) throw signal.reason as Error;
-    const reason = reasonOf(deadline.signal.aborted ? deadline.signal.reason : error);
-    if (line.shunning.failed(begunMs)) {
+    const thrown: unknown = deadline.signal.aborted ? deadline.signal.reason : error;
+    const reason = reasonOf(thrown);
+    if (!(thrown instanceof HeldUp) && line.shunning.failed(begunMs)) {
       log.warn({ member: member.name, reason }, "peer can't be reached; other nodes are asked until it answers");
       // Old connections are as dead or silent as the member: the next knock must not use one of them.
       renew(line);
@@ -322,6 +336,7 @@ async function send(
     throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
   } finally {
     cancel();
+    uncheck();
     signal?.removeEventListener("abort", abort);
     line.underWay -= 1;
   }

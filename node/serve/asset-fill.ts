@@ -70,8 +70,11 @@ interface State {
 const graceMs = 1000;
 /** How much of a response must arrive before it replaces a stored one that can still be used. */
 const trustedBytes = 256 * 1024;
-/** A body that nobody waits for is fetched to its end if no more than this is missing. */
-const abandonedBytesMax = 1024 * 1024;
+/**
+ * A body that nobody waits for is fetched to its end if no more than this is missing, and it is likely to come within
+ * this time: a body that drips would hold its connection for hours.
+ */
+const [abandonedBytesMax, abandonedMsMax] = [1024 * 1024, 5000];
 
 export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
   const rooms = openFillRooms({ hasDisk: tiers.hasDisk, clock });
@@ -85,6 +88,7 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
   const keepBytesMax = Math.min(bytesMax, state.tiers.memoryBodyBytesMax);
   const room = await roomFor(state, body, { lengthBytes, keepBytesMax });
   let place: BodyWriter | null = null;
+  const begunMs = state.clock.monotonicMs();
   const { fill, release } = startFill({
     source: sourceOf(arrived.body, timeoutMs, state.turns, network),
     lengthBytes,
@@ -100,7 +104,10 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
       place = body.isForDisk ? (state.tiers.write(head.key, lengthBytes) ?? null) : null;
       return place;
     },
-    abandonedBytesMax,
+    get abandonedBytesMax(): number {
+      const bytesPerMs = fill.arrivedBytes() / Math.max(1, state.clock.monotonicMs() - begunMs);
+      return Math.min(abandonedBytesMax, bytesPerMs * abandonedMsMax);
+    },
     resume: (offset, ending) => restOf(state, body, offset, ending),
   });
   room.hold(fill);

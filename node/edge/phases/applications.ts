@@ -50,6 +50,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
     clock,
   });
   parts.ready = ready;
+  lifecycle.defer("ready responses", ready.close);
   const http2Counts = createHttp2Counts();
   const metrics = openMetrics(edge, ready, http2Counts);
   const serving = {

@@ -113,9 +113,10 @@ function hasRoom(lane: Lane, listening: ListeningSocket): boolean {
   return listening.openClients < listening.rules.connectionsMax;
 }
 
-/** Closes connections that are idle (crowd.ts). */
+/** Closes connections that wait for their clients (crowd.ts). */
 function makeRoom(lane: Lane, listening: ListeningSocket): void {
-  const isHere = (client: Client): boolean => client.listening === listening && isIdle(client);
+  const isHere = (client: Client): boolean =>
+    client.listening === listening && isAlone(client) && client.unsent === null && !client.isWaiting;
   const wanted = Math.ceil(listening.rules.connectionsMax * freedShare);
   for (const client of crowdOf(lane.clients.values(), isHere, wanted)) {
     count(lane.counts, "refused");

@@ -108,10 +108,12 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     turn() {
       const waitMs = lane.waiting.length === 0 ? deps.checkMs : 0;
       const count = calls.waitEpoll(epoll, memory.address + layout.events, eventsMax, waitMs);
+      // Before anything else that could make a system call.
+      const errno = count < 0 ? calls.errno() : 0;
       countOne(counts, "turns");
       lane.nowMs = deps.monotonicMs();
       lane.wallMs = deps.wallMs();
-      if (count < 0 && calls.errno() !== errnos.EINTR) throw new Error(`epoll_wait ${errnoName(calls.errno())}`);
+      if (count < 0 && errno !== errnos.EINTR) throw new Error(`epoll_wait ${errnoName(errno)}`);
       if (ready !== null) enter(ready.memory, ready.index);
       readWaiting(lane);
       for (let index = 0; index < count; index += 1) {

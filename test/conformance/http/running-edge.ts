@@ -205,6 +205,7 @@ export async function startEdge(
       keepAliveSeconds: 65,
       clock,
     });
+    closers.push(() => Promise.resolve(ready.hits?.close()));
     const hits = createHits({ ...serving, isGated: () => false, ready: ready.hits, log });
     const answer: typeof hits.front = (asked) => {
       const answered = hits.front(asked);

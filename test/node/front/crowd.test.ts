@@ -5,7 +5,7 @@ import { connect, type Socket } from "node:net";
 import { test as testOnce, type TestContext } from "node:test";
 import { levelFor } from "../../../node/front/crowd.ts";
 import { seededRandom } from "#base/random.ts";
-import { get, startFronted, test } from "./fronted.ts";
+import { get, startFronted, test, turns } from "./fronted.ts";
 
 testOnce("the level takes what is wanted, from the largest alone, and little more", () => {
   assert.equal(levelFor([10], 3), 7);
@@ -64,3 +64,38 @@ test("idle connections of one network make room for others; those of others stay
   assert.ok(closed.size >= 70, `${closed.size} of the crowd were closed`);
   assert.ok(!closed.has(crowd.at(-1) as Socket), "those that came last stay");
 });
+
+/** One network holds all connections, each with an incomplete request. */
+async function crowdedBy(t: TestContext, begin: (socket: Socket) => Promise<void>): Promise<void> {
+  const fronted = await startFronted(t, { connectionsMax: 32 });
+  const { port } = fronted.listener;
+  const calm = await open(t, port, "127.0.7.1");
+  assert.match(await ask(calm, "/hit/calm"), /200/);
+  for (let count = 0; count < 100; count += 1) await begin(await open(t, port, `127.0.8.${2 + (count % 50)}`));
+  for (let count = 0; count < 10; count += 1) {
+    const visitor = await open(t, port, `127.1.${count}.1`);
+    assert.match(await ask(visitor, "/hit/visitor"), /200/);
+  }
+  assert.match(await ask(calm, "/hit/again"), /200/);
+}
+
+test("connections with incomplete heads make room, too", async (t) => {
+  await crowdedBy(t, async (socket) => {
+    socket.write("GET /hit/never HTTP/1.1\r\nHost: x\r\nX-");
+    await turns();
+  });
+});
+
+test(
+  "connections whose incomplete heads are in Node's parser make room, too",
+  { notInLane: "a lane does not know why the main thread does not answer" },
+  async (t) => {
+    await crowdedBy(t, async (socket) => {
+      socket.setNoDelay(true);
+      for (let piece = 0; piece < 20; piece += 1) {
+        socket.write(piece === 0 ? "GET /hit/never HTTP/1.1\r\n" : `X-${piece}: a\r\n`);
+        await turns(1);
+      }
+    });
+  },
+);

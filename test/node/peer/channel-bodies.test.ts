@@ -102,3 +102,19 @@ test("a member whose connections slow bodies hold gets no requests until they en
   assert.match(await text(node.member), /"GET"/);
   assert.equal(client.counts().refused, 1);
 });
+
+test("requests that wait for a connection which slow bodies hold give up soon; the member is not shunned", async (t) => {
+  const node = await startNode(t, [secretA], (_asked, response) => {
+    response.write("a");
+  });
+  const clock = fakeClock();
+  const { ask, client } = startAsker(t, [secretA], { clock });
+  for (let count = 0; count < 64; count += 1) (await ask(node.member, { path: "/drip" })).body.on("error", () => {});
+  const waiting = ask(node.member, { path: "/waits", timeoutMs: 12_000 });
+  waiting.catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  clock.advance(500);
+  clock.advance(500);
+  await assert.rejects(waiting, unreachable);
+  assert.equal(client.isShunned(node.member), false);
+});
