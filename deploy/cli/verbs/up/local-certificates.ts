@@ -38,7 +38,7 @@ export async function provideCertificates(dataDir: string, names: readonly strin
   const stem = join(edgeDirectory, "local");
   if (await isGood(stem, names, authority, nowMs)) return false;
   const leaf = await issueCertificate(
-    { commonName: "nearcast up", names, validFromMs: nowMs - earlierMs, validToMs: nowMs + leafDays * dayMs },
+    { commonName: "nearcast trial", names, validFromMs: nowMs - earlierMs, validToMs: nowMs + leafDays * dayMs },
     authority,
   );
   await writePair(stem, leaf);
@@ -50,7 +50,7 @@ async function provideAuthority(dataDir: string, nowMs: number): Promise<Pair> {
   const [certificatePem, keyPem] = [await readIfAny(`${stem}.crt`), await readIfAny(`${stem}.key`)];
   if (certificatePem === undefined && keyPem === undefined) {
     const made = await makeAuthority({
-      commonName: `nearcast up, made on ${new Date(nowMs).toISOString().slice(0, 10)}`,
+      commonName: `nearcast trial authority, made on ${new Date(nowMs).toISOString().slice(0, 10)}`,
       validFromMs: nowMs - earlierMs,
       validToMs: nowMs + authorityDays * dayMs,
     });
