@@ -1,5 +1,6 @@
 /** One fetch for however many ask (RFC 9211 §2.5 calls them collapsed), and who must not be served by another's. */
 import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
 import { test } from "node:test";
 import { cacheStatus, eventually, hostName, startEdge } from "./running-edge.ts";
 import { held, type Said } from "./scripted-origin.ts";
@@ -163,4 +164,32 @@ test("different things do not wait for each other", async (t) => {
   assert.equal((await edge.ask("/quick")).body, "quick");
   holding.release();
   assert.equal((await slow).body, "slow");
+});
+
+test("a body that drips is given up when nobody waits for it, and one that comes is fetched to its end", async (t) => {
+  const edge = await startEdge(t);
+  const fields = [["Cache-Control", "max-age=60"]] as const;
+  for (const [target, isDripping] of [
+    ["/drip", true],
+    ["/quick", false],
+  ] as const) {
+    const rest = Promise.withResolvers<undefined>();
+    const body = Buffer.alloc(1000, "drip ");
+    edge.origin.say(target, (_asked, turn) => ({ fields, body, ...(turn === 0 ? { restAfter: rest.promise } : {}) }));
+    const leaving = new AbortController();
+    const left = edge.ask(target, {
+      signal: leaving.signal,
+      onHead: () => {
+        leaving.abort();
+      },
+    });
+    await left.catch(() => undefined);
+    // A byte in all this time: the rest would take hours.
+    if (isDripping) edge.skip(60);
+    await setTimeout(1200);
+    if (!isDripping) rest.resolve(undefined);
+    assert.equal((await edge.ask(target)).body, body.toString(), target);
+    assert.equal(edge.origin.asked(target).length, isDripping ? 2 : 1, target);
+    rest.resolve(undefined);
+  }
 });
