@@ -103,7 +103,7 @@ test("a member whose connections slow bodies hold gets no requests until they en
   assert.equal(client.counts().refused, 1);
 });
 
-test("requests that wait for a connection which slow bodies hold give up soon; the member is not shunned", async (t) => {
+test("requests that wait behind slow bodies give up soon, and the member is not shunned", async (t) => {
   const node = await startNode(t, [secretA], (_asked, response) => {
     response.write("a");
   });
