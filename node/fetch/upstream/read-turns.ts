@@ -20,6 +20,9 @@ import { NearcastError } from "#base/errors.ts";
 const turnMsMax = 2;
 /** The dearest slice, header lines of four bytes, takes about 1 ms to parse; 16 KiB of a large body take 30 µs. */
 const sliceBytes = 16 * 1024;
+/** The most that libuv reads at once; of a response whose body is all but a small part. */
+const bodySliceBytes = 64 * 1024;
+const cheapShare = 16;
 /**
  * Bytes of a response besides its body: head, trailers, framing. With the slice in which they end, it is 32 KiB. Each
  * byte of the body may cost eight more, which chunks of one byte do.
@@ -83,7 +86,7 @@ export function readInTurns(turns: ReadTurns, socket: Socket, share: string, rec
       socket.destroy(new NearcastError("ORIGIN_BAD_ANSWER", `${share} sent too many bytes that are no body`));
       return null;
     }
-    const slice = read(Math.min(sliceBytes, socket.readableLength));
+    const slice = read(Math.min(sliceFor(received), socket.readableLength));
     received.bytes += slice?.length ?? 0;
     return slice;
   };
@@ -97,6 +100,12 @@ export function readInTurns(turns: ReadTurns, socket: Socket, share: string, rec
   socket.once("close", () => {
     leave(turns, line);
   });
+}
+
+/** A body in large pieces is cheap to parse. Small slices of it would leave many small pieces of memory behind. */
+function sliceFor({ bytes, bodyBytes }: Received): number {
+  const body = bodyBytes();
+  return body > bodySliceBytes && bytes - body < body / cheapShare ? bodySliceBytes : sliceBytes;
 }
 
 function isTooMuch({ bytes, bodyBytes }: Received): boolean {
