@@ -3,6 +3,7 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import type { NearcastError } from "#base/errors.ts";
 import { codingsOf, openAssetFetcher } from "../../../node/fetch/asset.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 import { dropBody } from "../../../node/fetch/body.ts";
 import { answering, type Script, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 import { shiftedClock } from "../../support/shifted-clock.ts";
@@ -110,20 +111,16 @@ test("a slow header is given up at the deadline, a slow body is not", async (t) 
 });
 
 test("a request that gets no connection is given up at its deadline, or sooner as too much", async (t) => {
-  const { fetcher, order } = await open(t, (_request, response) => {
-    response.writeHead(200);
-    // Goes on for ever, not slowly: the place stays taken.
-    const going = setInterval(() => response.write(Buffer.alloc(1024)), 100);
-    response.once("close", () => {
-      clearInterval(going);
-    });
-  });
-  const taken = await Promise.all(Array.from({ length: 22 }, () => fetcher.fetch({ ...order, timeoutMs: 10_000 })));
-  for (const { body } of taken) body.on("error", () => undefined).resume();
+  // Bodies would give up their places.
+  const { origin, fetcher, order } = await open(t, () => undefined);
+  const taken = Array.from({ length: 22 }, () => fetcher.fetch({ ...order, timeoutMs: 10_000 }));
+  const ended = Promise.allSettled(taken);
+  await turnsUntil(() => origin.asked.length === 22);
   await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 100 }), { code: "ORIGIN_TIMEOUT" });
   await assert.rejects(fetcher.fetch({ ...order, timeoutMs: 5000 }), { code: "ORIGIN_BUSY", status: 503 });
   assert.equal(fetcher.upstreams()[0]?.placesInUse, 22);
-  for (const answer of taken) dropBody(answer);
+  await fetcher.close();
+  await ended;
 });
 
 test("each origin has a breaker of its own", async (t) => {
