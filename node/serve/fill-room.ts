@@ -56,7 +56,7 @@ const mebibyte = 1024 * 1024;
  * For all fills together. An edge with a disk has as much again for bodies that wait to be written; one without a disk
  * has to collect in memory what it stores.
  */
-const bytesMax = { withDisk: 64 * mebibyte, withoutDisk: 128 * mebibyte };
+const bytesMax = { withDisk: 64 * mebibyte, withoutDisk: 96 * mebibyte };
 /** It must hold some chunks of a socket; a larger one serves more readers that join late or read slowly. */
 const windowBytes = { least: 128 * 1024, most: mebibyte };
 /**

@@ -66,8 +66,8 @@ test("a small body gets what it needs, a large one a window, and windows shrink 
 
 test("without a disk, a body of some MiB is kept whole, as long as half of the room is left", async () => {
   const { rooms } = open(false);
-  const large = { ...wish(14 * mebibyte), keepBytesMax: 32 * mebibyte };
-  assert.equal((await rooms.take(large)).bytes, 14 * mebibyte);
+  const large = { ...wish(10 * mebibyte), keepBytesMax: 32 * mebibyte };
+  assert.equal((await rooms.take(large)).bytes, 10 * mebibyte);
   assert((await rooms.take(large)).bytes <= mebibyte);
 });
 
