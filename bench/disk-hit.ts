@@ -6,12 +6,12 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { request } from "undici";
 import { comparison, type Report, type Table } from "./lab/figures.ts";
-import { startNginx, versionOf } from "./lab/http-peers.ts";
+import { startNginx } from "./lab/http-peers/nginx.ts";
+import { versionOf } from "./lab/http-peers/peer.ts";
 import type { Lab } from "./lab/lab.ts";
-import { startNearcast } from "./lab/nearcast.ts";
+import { filesHost, fronts, startNearcast } from "./lab/nearcast.ts";
 import { startObjectOrigin } from "./lab/object-origin.ts";
 import { takeTurns } from "./lab/rounds.ts";
-import { fronts } from "./memory-hit.ts";
 import { drive, storeScript } from "./lab/wrk.ts";
 
 const objectsCount = 6000;
@@ -23,7 +23,6 @@ const sizes = [
 const memoryBytes = 1024 * 1024;
 /** All objects of both sizes. */
 const diskBytes = 2 * 1024 ** 3;
-const filesHost = "files.bench.test";
 const connections = 64;
 
 export async function measureDiskHit(lab: Lab): Promise<Report> {
@@ -48,7 +47,7 @@ export async function measureDiskHit(lab: Lab): Promise<Report> {
   );
   const { nearcast } = edges[0] as (typeof edges)[0];
   // With tcp_nopush, nginx needs more CPU time for 64 KB: its files begin with a head, so bodies are not on pages.
-  const nginx = await startNginx(lab, origin, { tcpNopush: false });
+  const nginx = await startNginx(lab, { origin });
   const peers = "started" in nginx ? [nginx.started] : [];
   const servers = [...edges.map(({ name, nearcast: { edge, url } }) => ({ name, program: edge, url })), ...peers];
 

@@ -17,7 +17,7 @@ import {
 import { ask, type DnsTarget, flood, steadyRate, timeAnswers } from "./lab/dnsperf.ts";
 import { comparison, type Report, type Sample, type Table } from "./lab/figures.ts";
 import { storeGeoFile } from "./lab/geo-file.ts";
-import { versionOf } from "./lab/http-peers.ts";
+import { versionOf } from "./lab/http-peers/peer.ts";
 import type { Lab } from "./lab/lab.ts";
 import { benchSites, imagesHost, startNearcast } from "./lab/nearcast.ts";
 import { takeTurns } from "./lab/rounds.ts";

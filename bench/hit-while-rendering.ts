@@ -5,15 +5,14 @@
  */
 import assert from "node:assert/strict";
 import { median, digits, type Report, type Sample } from "./lab/figures.ts";
-import { startNginx } from "./lab/http-peers.ts";
+import { startNginx } from "./lab/http-peers/nginx.ts";
 import type { Lab } from "./lab/lab.ts";
-import { type Nearcast, startNearcast } from "./lab/nearcast.ts";
+import { fronts, type Nearcast, startNearcast } from "./lab/nearcast.ts";
 import { startObjectOrigin } from "./lab/object-origin.ts";
 import { photograph } from "./lab/photograph.ts";
 import { type Contender, takeTurns } from "./lab/rounds.ts";
 import { drive, storeScript } from "./lab/wrk.ts";
 import { renderBeside, type Rendering } from "./lab/rendering.ts";
-import { fronts } from "./memory-hit.ts";
 
 const connections = 32;
 /** Each connection pauses for a random time up to this between two requests: some 3,000 requests a second in all. */
@@ -48,7 +47,7 @@ export async function measureHitWhileRendering(lab: Lab): Promise<Report> {
     );
   }
   const origin = await startObjectOrigin(lab, (path) => (path === hit ? { type: "image/webp", body } : undefined));
-  const nginx = await startNginx(lab, origin, { tcpNopush: false, pin: "none" });
+  const nginx = await startNginx(lab, { origin, pin: "none" });
   const [rendering] = renderings;
   if ("started" in nginx && rendering !== undefined) {
     const { program, url } = nginx.started;

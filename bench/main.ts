@@ -15,6 +15,8 @@ import { measureDnsAnswer } from "./dns-answer.ts";
 import { measureDnsWhileRendering } from "./dns-while-rendering.ts";
 import { measureHitRatio, type TraceFiles } from "./hit-ratio.ts";
 import { measureHttp } from "./http.ts";
+import { measureHttpMiss } from "./http-miss.ts";
+import { measureHttpMixed } from "./http-mixed.ts";
 import { measureHitWhileRendering } from "./hit-while-rendering.ts";
 import { type Report, renderTable } from "./lab/figures.ts";
 import { type Lab, needDriver, openLab } from "./lab/lab.ts";
@@ -30,6 +32,8 @@ interface Question {
 
 const questions: readonly Question[] = [
   { name: "http", driver: "wrk", measure: measureHttp },
+  { name: "http-mixed", driver: "wrk", measure: measureHttpMixed },
+  { name: "http-miss", driver: "wrk", measure: measureHttpMiss },
   { name: "memory-hit", driver: "wrk", measure: measureMemoryHit },
   { name: "disk-hit", driver: "wrk", measure: measureDiskHit },
   { name: "disk-start", driver: null, measure: measureDiskStart },

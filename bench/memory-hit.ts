@@ -4,19 +4,15 @@
  */
 import assert from "node:assert/strict";
 import { comparison, type Report, type Sample, type Table } from "./lab/figures.ts";
-import { startNginx, startVarnish, versionOf } from "./lab/http-peers.ts";
+import { startNginx } from "./lab/http-peers/nginx.ts";
+import { versionOf } from "./lab/http-peers/peer.ts";
+import { startVarnish } from "./lab/http-peers/varnish.ts";
 import type { Lab } from "./lab/lab.ts";
-import { startNearcast } from "./lab/nearcast.ts";
+import { fronts, startNearcast } from "./lab/nearcast.ts";
 import { startObjectOrigin } from "./lab/object-origin.ts";
 import { photograph } from "./lab/photograph.ts";
 import { takeTurns } from "./lab/rounds.ts";
 import { drive } from "./lab/wrk.ts";
-
-/** Who owns the connections: the main thread, or a lane. */
-export const fronts = [
-  { name: "nearcast", lanes: 0 },
-  { name: "nearcast, lane", lanes: 1 },
-] as const;
 
 /** Enough to keep a server busy, and few enough that it answers a full queue within some milliseconds. */
 const connections = 64;
@@ -42,7 +38,7 @@ export async function measureMemoryHit(lab: Lab): Promise<Report> {
   }
 
   const origin = await startObjectOrigin(lab, (path) => objects.get(path));
-  const starts = [await startNginx(lab, origin), await startVarnish(lab, origin)];
+  const starts = [await startNginx(lab, { origin }), await startVarnish(lab, { origin })];
   const peers = starts.flatMap((start) => ("started" in start ? [start.started] : []));
   const servers = [...edges.map(({ name, nearcast: { edge, url } }) => ({ name, program: edge, url })), ...peers];
 

@@ -16,6 +16,13 @@ export interface Sample {
   p99Ms: number;
 }
 
+/** Response times at a rate that is the same for all contenders. */
+export interface Times {
+  p50Ms: number;
+  p99Ms: number;
+  p999Ms: number;
+}
+
 export interface Table {
   title: string;
   columns: readonly string[];
@@ -83,19 +90,30 @@ export function renderTable({ title, columns, rows }: Table): string {
  * The table of one comparison.
  *
  * @param against the contender that the ratio is relative to; if it was not measured, the ratio stays empty
+ * @param times absent: the times are those of the saturated server
  */
-export function comparison(title: string, samples: ReadonlyMap<string, readonly Sample[]>, against: string): Table {
+export function comparison(
+  title: string,
+  samples: ReadonlyMap<string, readonly Sample[]>,
+  against: string,
+  times?: ReadonlyMap<string, Times>,
+): Table {
   const base = samples.get(against);
   const of = (list: readonly Sample[], key: keyof Sample): number[] => list.map((sample) => sample[key]);
+  const timesOf = (name: string, list: readonly Sample[]): string[] => {
+    const steady = times?.get(name);
+    if (steady !== undefined) return [steady.p50Ms, steady.p99Ms, steady.p999Ms].map(digits);
+    return [digits(median(of(list, "p50Ms"))), digits(median(of(list, "p99Ms")))];
+  };
+  const timeColumns = ["p50 ms", "p99 ms", ...(times === undefined ? [] : ["p99.9 ms"])];
   return {
     title,
-    columns: ["server", "requests/s", "CPU µs/request (lowest–highest)", "p50 ms", "p99 ms", `CPU, ${against} = 1`],
+    columns: ["server", "requests/s", "CPU µs/request (lowest–highest)", ...timeColumns, `CPU, ${against} = 1`],
     rows: [...samples].map(([name, list]) => [
       name,
       digits(Math.round(median(of(list, "perSecond")))),
       withSpread(of(list, "cpuMicros")),
-      digits(median(of(list, "p50Ms"))),
-      digits(median(of(list, "p99Ms"))),
+      ...timesOf(name, list),
       base === undefined ? "–" : ratio(of(list, "cpuMicros"), of(base, "cpuMicros")).toFixed(2),
     ]),
   };

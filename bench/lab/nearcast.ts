@@ -7,6 +7,14 @@ import type { Lab, Pin, Program } from "./lab.ts";
 
 export const benchZone = "bench.test";
 export const imagesHost = `img.${benchZone}`;
+/** For hosts of the kind `assets`. */
+export const filesHost = `files.${benchZone}`;
+
+/** Who owns the connections: the main thread, or a lane. */
+export const fronts = [
+  { name: "nearcast", lanes: 0 },
+  { name: "nearcast, lane", lanes: 1 },
+] as const;
 
 /**
  * Service addresses of the sites in the answers of every server in this folder; reserved for documentation (RFC 5737).

@@ -9,10 +9,15 @@ export interface StoredObject {
   body: Buffer;
 }
 
-/** Serves `find(path)` until the lab closes; returns host and port. */
+/**
+ * Serves `find(path)` until the lab closes; returns host and port.
+ *
+ * @param options.delayMs from a request to its response
+ */
 export async function startObjectOrigin(
   lab: Lab,
   find: (path: string) => StoredObject | undefined,
+  { delayMs = 0 }: { delayMs?: number } = {},
 ): Promise<{ host: string; port: number }> {
   const endpoint = { host: lab.address(), port: 8090 };
   const server = createServer((request, response) => {
@@ -28,7 +33,8 @@ export async function startObjectOrigin(
       ETag: `"${createHash("sha256").update(object.body).digest("base64url").slice(0, 27)}"`,
       "X-Content-Type-Options": "nosniff",
     });
-    response.end(object.body);
+    if (delayMs === 0) response.end(object.body);
+    else setTimeout(() => response.end(object.body), delayMs);
   });
   server.listen(endpoint);
   await once(server, "listening");
