@@ -45,7 +45,7 @@ const questions: readonly Question[] = [
   { name: "dns-while-rendering", driver: "dnsperf", measure: measureDnsWhileRendering },
 ];
 
-const usage = `Measures nearcast and other servers on this machine; everything takes about twenty minutes.
+const usage = `Measures nearcast and other servers on this machine; everything takes about an hour.
 
   npm run bench [-- [OPTIONS] [BENCHMARK…] [TRACE…]]
 
