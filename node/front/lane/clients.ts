@@ -26,6 +26,7 @@ import {
   watchFor,
 } from "./lane.ts";
 import { answerReady, sendRest } from "./hits.ts";
+import { closeOverdue, passInTurn } from "./session-turns.ts";
 import { abandon, closeClient, closePair, holds, pass, takeBack, tell, watchBoth } from "./sessions.ts";
 
 /** Connections accepted per wake-up: the clients that are there already have their turn in between. */
@@ -91,6 +92,7 @@ function accept(lane: Lane, listening: ListeningSocket, descriptor: number): voi
     pair: null,
     unsent: null,
     isWaiting: false,
+    isLate: false,
   };
   clients.set(descriptor, client);
   listening.openClients += 1;
@@ -189,7 +191,7 @@ function read(lane: Lane, client: Client, lengthBytes: number): void {
     return;
   }
   release(lane, client);
-  if (start < end) pass(lane, client, start, end - start);
+  if (start < end) passInTurn(lane, client, start, end - start);
 }
 
 function keepRest(lane: Lane, client: Client, start: number, end: number): void {
@@ -249,24 +251,28 @@ function ended(lane: Lane, client: Client): void {
     drop(lane, client);
     return;
   }
-  if (client.rest !== null && !passRest(lane, client)) return;
+  passRest(lane, client);
   if (client.pair !== null) tell(lane, client.pair, "end");
   if (client.pair !== null) watchBoth(lane, client, client.pair);
 }
 
 /** Passes an incomplete head to the main thread. */
-function passRest(lane: Lane, client: Client): boolean {
+function passRest(lane: Lane, client: Client): void {
   const { rest } = client;
-  if (rest === null) return true;
+  if (rest === null) return;
   rest.copy(lane.bytes, layout.receive);
   release(lane, client);
-  return pass(lane, client, layout.receive, rest.length);
+  passInTurn(lane, client, layout.receive, rest.length);
 }
 
 /** The main thread answers a head that does not become complete. */
 function late(lane: Lane, client: Client): void {
   count(lane.counts, "timedOut");
-  if (passRest(lane, client) && client.pair !== null) tell(lane, client.pair, "late");
+  client.isLate = true;
+  passRest(lane, client);
+  if (client.isWaiting) return;
+  client.isLate = false;
+  if (client.pair !== null) tell(lane, client.pair, "late");
 }
 
 /** Closes clients that have been silent for too long, and takes back those that the main thread is done with. */
@@ -288,6 +294,7 @@ export function sweep(lane: Lane): void {
       drop(lane, client);
     }
   }
+  closeOverdue(lane);
   for (const pair of lane.pairs.values()) sweepPair(lane, pair);
   for (const listening of lane.listening.values()) {
     if (listening.watching === 0 && nowMs >= listening.pausedUntilMs) watchFor(lane, listening, EPOLLIN);

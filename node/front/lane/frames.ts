@@ -5,7 +5,8 @@
  *   lane ──▶ main   begin, data …, end        the client's bytes, and the end of its sending side
  *                   late                      the head that was sent is incomplete, and its time is over
  *                   gone | leave              the client was reset | the lane takes the connection back
- *   main ──▶ lane   data …, end               the response's bytes; the connection's sending side closes
+ *   main ──▶ lane   taken                     one turn of the event loop after "begin": another session may begin
+ *                   data …, end               the response's bytes; the connection's sending side closes
  *                   idle                      all requests are answered in the first `value` bytes of the client
  *                   closed                    the last frame of every session
  *
@@ -22,7 +23,7 @@
 export const frameHeadBytes = 8;
 
 export const toMain = { begin: 1, data: 2, end: 3, late: 4, gone: 5, leave: 6 } as const;
-export const toLane = { data: 1, end: 2, idle: 3, closed: 4 } as const;
+export const toLane = { data: 1, end: 2, idle: 3, closed: 4, taken: 5 } as const;
 
 /** A longer "begin" is impossible: three numbers and an address. */
 export const beginBytesMax = 128;

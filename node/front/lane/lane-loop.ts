@@ -28,6 +28,7 @@ import {
   watch,
 } from "./lane.ts";
 import { prepareCalls } from "./hits.ts";
+import { beginSessions } from "./session-turns.ts";
 import { closePair, flushToMain, hangUp, readPair } from "./sessions.ts";
 
 export interface LaneDeps {
@@ -40,6 +41,8 @@ export interface LaneDeps {
   readonly bell: number;
   /** For incomplete heads. */
   readonly unfinishedBytesMax: number;
+  /** Sessions that the main thread has not taken yet. */
+  readonly newSessionsMax: number;
   /** How often deadlines are checked. */
   readonly checkMs: number;
   /** Null: the main thread answers everything. */
@@ -92,6 +95,9 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     answer: newReadyAnswer(),
     headEndsAt: createHeadEnds(deps.keepAliveSeconds),
     waiting: [],
+    inLine: new Map(),
+    newSessions: 0,
+    newSessionsMax: deps.newSessionsMax,
     wallMs: deps.wallMs(),
     nowMs: deps.monotonicMs(),
     stamps: 0,
@@ -127,9 +133,11 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
         } else dispatch(lane, events, descriptor, stamp);
       }
       if (ready !== null) leave(ready.memory, ready.index);
-      if (lane.nowMs - sweptMs < deps.checkMs) return;
-      sweptMs = lane.nowMs;
-      sweep(lane);
+      if (lane.nowMs - sweptMs >= deps.checkMs) {
+        sweptMs = lane.nowMs;
+        sweep(lane);
+      }
+      beginSessions(lane);
     },
     listen(id, descriptor, rules) {
       const stamp = nextStamp(lane);

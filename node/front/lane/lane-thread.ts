@@ -21,6 +21,7 @@ export interface LaneStart {
   readonly orders: MessagePort;
   readonly bell: number;
   readonly unfinishedBytesMax: number;
+  readonly newSessionsMax: number;
   readonly checkMs: number;
   /** Null: the main thread answers everything. */
   readonly ready: {
@@ -46,7 +47,8 @@ export type FromLane =
 
 assert(parentPort !== null, "this file is the start of a thread");
 const toMain = parentPort;
-const { arena, owned, counts, orders, bell, unfinishedBytesMax, checkMs, ready } = workerData as LaneStart;
+const { arena, owned, counts, orders, bell, unfinishedBytesMax, newSessionsMax, checkMs, ready } =
+  workerData as LaneStart;
 const calls = openStreamCalls();
 assert(typeof calls !== "string", "the main thread has looked");
 
@@ -62,6 +64,7 @@ const loop = openLaneLoop({
   counts,
   bell,
   unfinishedBytesMax,
+  newSessionsMax,
   checkMs,
   ready: ready === null ? null : openReady(ready),
   keepAliveSeconds: ready?.keepAliveSeconds ?? 0,

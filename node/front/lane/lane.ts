@@ -136,8 +136,10 @@ export interface Client extends Watched, Holder {
   pair: Pair | null;
   /** The rest of a response of the lane's own. Until it is sent, the client is not read. */
   unsent: Unsent | null;
-  /** `rest` begins with a whole request, whose turn comes. */
+  /** `rest` begins with a whole request, whose turn comes, or waits for a session. */
   isWaiting: boolean;
+  /** The main thread has to answer that the head in `rest` did not become complete. */
+  isLate: boolean;
 }
 
 /** The responses that a lane can send itself. */
@@ -154,6 +156,8 @@ export interface Pair extends Watched {
   /** "open": a session; "leaving": the lane waits for its "closed"; "free": no session; "closed": no pair any more. */
   phase: "free" | "open" | "leaving" | "closed";
   client: Client | null;
+  /** The main thread has not taken the session yet (session-turns.ts). */
+  isNew: boolean;
   /** The client's bytes that were sent in this session. */
   sentBytes: number;
   /** The main thread has answered all of them: the lane reads requests itself. */
@@ -199,6 +203,11 @@ export interface Lane {
   readonly headEndsAt: HeadEndsAt;
   /** Clients with requests that wait for the next turn. */
   waiting: Client[];
+  /** Clients that wait for a session, by network; the first has waited longest for a turn. */
+  readonly inLine: Map<string, Set<Client>>;
+  /** Sessions that the main thread has not taken yet. */
+  newSessions: number;
+  readonly newSessionsMax: number;
   wallMs: number;
   nowMs: number;
   stamps: number;

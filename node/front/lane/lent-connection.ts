@@ -107,6 +107,10 @@ function begin(end: End, { listener, address }: Beginning): void {
   const session = openSession(end, address);
   end.current = session;
   end.lent(session.connection, listener);
+  setImmediate(() => {
+    // Otherwise "closed" has said so.
+    if (end.current === session) end.socket.write(frameHead(toLane.taken, 0));
+  });
 }
 
 function openSession(end: End, remoteAddress: string): Session {

@@ -9,6 +9,7 @@ import { type Counts, read } from "./counts.ts";
 import { layout } from "./lane.ts";
 import { reservedAt } from "./lane-control.ts";
 import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
+import { newSessionsMax } from "./session-turns.ts";
 import { adoptPair, type Lent } from "./lent-connection.ts";
 import type { SentRing } from "./sent-ring.ts";
 
@@ -76,6 +77,7 @@ export function startLane(
     orders: port2,
     bell,
     unfinishedBytesMax: unfinishedBytesMax / share,
+    newSessionsMax: Math.max(1, Math.floor(newSessionsMax / share)),
     checkMs,
     ready: shared === null ? null : readyFor(shared, index),
   };

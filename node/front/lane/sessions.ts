@@ -96,10 +96,19 @@ export function closeClient(lane: Lane, client: Client): void {
   dropUnsent(lane, client);
   hold(lane.unfinished, client, 0);
   if (!lane.clients.delete(client.descriptor)) return;
+  if (client.isWaiting) leaveLine(lane, client);
   close(lane, client.descriptor);
   count(lane.counts, "open", -1);
   listening.openClients -= 1;
   if (listening.isDraining && listening.openClients === 0) lane.drained(listening.id);
+}
+
+/** The client does not wait for a session any more, if it did. */
+function leaveLine({ inLine }: Lane, client: Client): void {
+  const network = client.network();
+  const clients = inLine.get(network);
+  clients?.delete(client);
+  if (clients?.size === 0) inLine.delete(network);
 }
 
 /** What epoll looks for at a client and at its pair, after either has changed. */
@@ -115,8 +124,9 @@ export function watchBoth(lane: Lane, client: Client | null, pair: Pair | null):
 function openSession(lane: Lane, client: Client): Pair | undefined {
   const pair = lane.freePairs.pop() ?? openPair(lane);
   if (pair === undefined) return undefined;
-  Object.assign(pair, { phase: "open", client, sentBytes: 0, isQuiet: false } satisfies Partial<Pair>);
+  Object.assign(pair, { phase: "open", client, isNew: true, sentBytes: 0, isQuiet: false } satisfies Partial<Pair>);
   client.pair = pair;
+  lane.newSessions += 1;
   return pair;
 }
 
@@ -141,6 +151,7 @@ function openPair(lane: Lane): Pair | undefined {
     watching: 0,
     phase: "free",
     client: null,
+    isNew: false,
     sentBytes: 0,
     isQuiet: false,
     sinceMs: 0,
@@ -163,6 +174,7 @@ export function closePair(lane: Lane, pair: Pair): void {
   const free = lane.freePairs.indexOf(pair);
   if (free !== -1) lane.freePairs.splice(free, 1);
   pair.phase = "closed";
+  noteTaken(lane, pair);
   keep(lane, pair, null);
   setQuiet(lane, pair, false);
   close(lane, pair.descriptor);
@@ -301,6 +313,9 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
       client.sinceMs = lane.nowMs;
       setQuiet(lane, pair, true);
       return;
+    case toLane.taken:
+      noteTaken(lane, pair);
+      return;
     case toLane.closed:
       if (client !== null) closeClient(lane, client);
       finish(lane, pair);
@@ -308,6 +323,13 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
     default:
       throw new Error(`frame ${kind} from the main thread`);
   }
+}
+
+/** The main thread may get another session in place of this one. */
+function noteTaken(lane: Lane, pair: Pair): void {
+  if (!pair.isNew) return;
+  pair.isNew = false;
+  lane.newSessions -= 1;
 }
 
 function setQuiet(lane: Lane, pair: Pair, isQuiet: boolean): void {
@@ -325,6 +347,7 @@ function setQuiet(lane: Lane, pair: Pair, isQuiet: boolean): void {
 function finish(lane: Lane, pair: Pair): void {
   pair.client = null;
   pair.phase = "free";
+  noteTaken(lane, pair);
   setQuiet(lane, pair, false);
   pair.fullSinceMs = 0;
   // Frames that the main thread does not want any more would come before the next session's.

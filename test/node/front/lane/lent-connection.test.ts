@@ -21,8 +21,9 @@ interface Ends {
   lane: Socket;
   main: Socket;
   lent: { connection: ClientConnection; listener: number }[];
-  /** The frames that the lane has got so far: kind and value, or kind and bytes. */
+  /** The frames that the lane has got so far: kind and value, or kind and bytes. Without "taken". */
   frames: () => [kind: number, content: number | string][];
+  taken: () => number;
 }
 
 function openEnds(t: TestContext): Ends | undefined {
@@ -46,7 +47,14 @@ function openEnds(t: TestContext): Ends | undefined {
   });
   const chunks: Buffer[] = [];
   lane.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", () => undefined);
-  return { lane, main, lent, frames: () => readFrames(Buffer.concat(chunks)) };
+  const all = (): [number, number | string][] => readFrames(Buffer.concat(chunks));
+  return {
+    lane,
+    main,
+    lent,
+    frames: () => all().filter(([kind]) => kind !== toLane.taken),
+    taken: () => all().filter(([kind]) => kind === toLane.taken).length,
+  };
 }
 
 function readFrames(bytes: Buffer): [number, number | string][] {
@@ -126,6 +134,19 @@ test("what comes for a session that is over is ignored; each session ends with o
     frames(),
     lent.map(() => [toLane.closed, 0]),
   );
+});
+
+test("a session is taken in the turn after it began, or else over", async (t) => {
+  const ends = openEnds(t);
+  if (ends === undefined) return;
+  const { lane, lent, frames, taken } = ends;
+  lane.write(begin(1, "192.0.2.1"));
+  await turnsUntil(() => lent.length === 1 && taken() === 1);
+  lane.write(Buffer.concat([frameHead(toMain.leave, 0), begin(1, "192.0.2.2"), frameHead(toMain.leave, 0)]));
+  await turnsUntil(() => frames().length === 2);
+  lane.write(begin(1, "192.0.2.3"));
+  await turnsUntil(() => taken() === 2);
+  assert.equal(lent.length, 3);
 });
 
 test("an offer names the bytes that were read, not those that wait", async (t) => {

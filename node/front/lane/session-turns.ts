@@ -1,0 +1,75 @@
+/**
+ * New sessions begin a few at a time, because each takes the main thread a connection of Node's server: half a
+ * millisecond. A thousand clients that all ask at once would keep it from everything else.
+ *
+ *   a request for main ── few sessions are new to it ──▶ begins
+ *      └──▶ waits with its client; networks in turn ── main has "taken" one ──▶ begins
+ *              └── the client is gone, or has waited too long: closed here, and main never learns of it
+ */
+import { count } from "./counts.ts";
+import { type Client, copyOf, type Lane, layout, watchFor } from "./lane.ts";
+import { closeClient, holds, pass, tell, watchBoth } from "./sessions.ts";
+import { hold } from "../unfinished.ts";
+
+/** About 4 ms of the main thread's time. It is divided among the lanes. */
+export const newSessionsMax = 8;
+
+/**
+ * Passes bytes of the receive buffer to the main thread, at once or in turn.
+ * @param at offset in the lane's memory, with room for frames before it
+ */
+export function passInTurn(lane: Lane, client: Client, at: number, lengthBytes: number): void {
+  if (client.pair !== null || (lane.inLine.size === 0 && lane.newSessions < lane.newSessionsMax)) {
+    pass(lane, client, at, lengthBytes);
+    return;
+  }
+  client.isWaiting = true;
+  client.sinceMs = lane.nowMs;
+  const network = client.network();
+  const others = lane.inLine.get(network);
+  if (others === undefined) lane.inLine.set(network, new Set([client]));
+  else others.add(client);
+  // Until then, only the end of the connection is of interest.
+  watchFor(lane, client, 0);
+  client.rest = copyOf(lane, at, at + lengthBytes);
+  holds(lane, client, lengthBytes);
+}
+
+/** Begins sessions of clients that wait, as many as the main thread may get. */
+export function beginSessions(lane: Lane): void {
+  while (lane.newSessions < lane.newSessionsMax) {
+    const next = lane.inLine.entries().next();
+    if (next.done === true) return;
+    const [network, clients] = next.value;
+    const [client] = clients;
+    if (client === undefined) return;
+    // The other networks come before it from now on.
+    clients.delete(client);
+    lane.inLine.delete(network);
+    if (clients.size > 0) lane.inLine.set(network, clients);
+    begin(lane, client);
+  }
+}
+
+function begin(lane: Lane, client: Client): void {
+  const { rest, isLate } = client;
+  if (rest === null) return;
+  rest.copy(lane.bytes, layout.receive);
+  Object.assign(client, { rest: null, pieces: 0, isWaiting: false, isLate: false } satisfies Partial<Client>);
+  hold(lane.unfinished, client, 0);
+  if (!pass(lane, client, layout.receive, rest.length) || client.pair === null) return;
+  if (isLate) tell(lane, client.pair, "late");
+  if (client.isEnded) tell(lane, client.pair, "end");
+  watchBoth(lane, client, client.pair);
+}
+
+/** Closes clients that have waited for longer than for a whole head: the main thread does not keep up. */
+export function closeOverdue(lane: Lane): void {
+  for (const clients of lane.inLine.values()) {
+    for (const client of clients) {
+      if (lane.nowMs - client.sinceMs < client.listening.rules.waitsMs.headers) break;
+      count(lane.counts, "refused");
+      closeClient(lane, client);
+    }
+  }
+}
