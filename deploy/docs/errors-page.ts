@@ -52,8 +52,9 @@ const advice = {
     "names the address.",
   ORIGIN_BAD_ANSWER:
     "Check which server answers at `origin.url`: it must be a nearcast origin. The origin of an assets host broke " +
-    "off, sent invalid HTTP or a wrong length, failed with a response for one client only (`Set-Cookie`), or sent a " +
-    "status that does not fit the request: 205, 412, or 206 and 416 without a range.",
+    "off, sent invalid HTTP, another version than 1.0 and 1.1, or a wrong length, failed with a response for one " +
+    "client only (`Set-Cookie`), or sent a status that does not fit the request: 205, 412, or 206 and 416 without a " +
+    "range.",
   ORIGIN_REFUSED: "Copy the current edge token to the edge; see [Rotate secrets](runbook.md#rotate-secrets).",
   PEER_UNREACHABLE: "`nearcast status` shows which node is down. Nodes retry with another node automatically.",
   DECODER_CRASHED: "The log names the picture under the request ID. The edge tries the variant again after 30 s.",

@@ -12,6 +12,7 @@ import type { Clock } from "#base/clock.ts";
 import { type WatchedRequest, watchedRequests } from "#base/watched-requests.ts";
 import type { Connect } from "./connect.ts";
 import { parserHeadBytesMax, readInTurns, type ReadTurns, type Received } from "./read-turns.ts";
+import { createStatusLine } from "./status-line.ts";
 
 /**
  * An idle connection is kept for this long, unless the origin asks for less (Keep-Alive: timeout). nginx keeps one for
@@ -61,7 +62,7 @@ export function takeConnection(connections: Connections): Connection {
   const idle = connections.idle.pop();
   if (idle !== undefined) return idle;
   const ending = new AbortController();
-  const received: Received = { bytes: 0, bodyBytes: () => 0 };
+  const received: Received = { bytes: 0, bodyBytes: () => 0, statusLine: createStatusLine() };
   let socket: Socket | undefined;
   const client = new Client(connections.origin, {
     connect(options, callback) {

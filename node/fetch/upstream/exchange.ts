@@ -6,6 +6,7 @@ import type { Dispatcher } from "undici";
 import { fewInterimResponses } from "#base/interim-responses.ts";
 import { type BodyWatch, watchBody } from "#base/body-watch.ts";
 import { type Connection, type Connections, returnConnection, takeConnection } from "./connections.ts";
+import { createStatusLine } from "./status-line.ts";
 
 export interface ExchangeWish {
   readonly method: "GET" | "HEAD";
@@ -44,6 +45,7 @@ export function beginExchange(connections: Connections, wish: ExchangeWish): Exc
   const { watch, around } = watchBody({ clock, silenceMs: wish.bodyTimeoutMs, pace }, end);
   connection.received.bytes = 0;
   connection.received.bodyBytes = watch.bytes;
+  connection.received.statusLine = createStatusLine();
   const head = send(connection, wish, around);
   // A body that was destroyed early: undici does not always report that its request is over.
   const bodyClosed = (): void => {

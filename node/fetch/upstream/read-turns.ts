@@ -5,7 +5,7 @@
  *
  *   bytes have arrived ──▶ in line, origins in turn ──▶ after the sockets of this turn: slice by slice to the parsers,
  *                                                       until the time for one turn is over; the rest in the next one
- *                     └──▶ far more than the body is worth: the connection is cut
+ *                     └──▶ far more than the body is worth, another version of HTTP: the connection is cut
  *
  * So whatever origins send, one turn of the loop spends only `turnMsMax` and a slice on it. What is not read stays in
  * the socket, which then stops reading from the system: the sender waits.
@@ -15,6 +15,7 @@
 import type { Socket } from "node:net";
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
+import { type StatusLine, wrongVersion } from "./status-line.ts";
 
 /** Of one turn of the event loop, for all origins. A turn without it has about as much of other work. */
 const turnMsMax = 2;
@@ -39,6 +40,7 @@ export interface Received {
   bytes: number;
   /** What of that was its body. */
   bodyBytes: () => number;
+  statusLine: StatusLine;
 }
 
 /** A connection that has bytes for its parser. */
@@ -87,8 +89,12 @@ export function readInTurns(turns: ReadTurns, socket: Socket, share: string, rec
       return null;
     }
     const slice = read(Math.min(sliceFor(received), socket.readableLength));
-    received.bytes += slice?.length ?? 0;
-    return slice;
+    if (slice === null) return null;
+    received.bytes += slice.length;
+    const version = wrongVersion(received.statusLine, slice);
+    if (version === undefined) return slice;
+    socket.destroy(new NearcastError("ORIGIN_BAD_ANSWER", `${share} answered with ${version}, not HTTP/1.1 or 1.0`));
+    return null;
   };
   // A parser that is told to pause gives back what it has not looked at, and reads again when it is told to go on. It
   // need not wait then: something else has bounded when that is (base/chunk-pace.ts, deliver/turns.ts).
