@@ -19,6 +19,11 @@
  * workers: a job can't be interrupted, so without this rule a few large ones, of one network or many, would make
  * everybody wait for seconds. With a single worker there is nothing to keep free.
  *
+ * There are more places than workers, since sources are read meanwhile. A network gets one more place while it has
+ * fewer than twice the free ones: one that is alone leaves a third of them free, so that others need not wait for a
+ * place. Of the jobs with a place, the next free worker is for the one with the earliest start time (`startTimeOf`): so
+ * another network comes before all jobs that a busy one has prepared, and waits for one running job.
+ *
  * Two bounds keep the queue short, in jobs and in cost. A network may have half of it. When all of it is full, the
  * network with the most waiting loses its newest job: never its neighbors. The bound in cost is what can be done before
  * those who wait give up: more would be refused later anyway.
@@ -28,7 +33,7 @@ import assert from "node:assert/strict";
 export interface FairLimits {
   /** Jobs that make progress at the same time. */
   readonly workers: number;
-  /** Jobs that may have a place at the same time: one more for each worker is being prepared. */
+  /** Jobs that may have a place at the same time: those that make progress, and those that are being prepared. */
   readonly placesMax: number;
   readonly largeCostMs: number;
   readonly largeMax: number;
@@ -60,6 +65,8 @@ interface Network {
 
 interface Running {
   readonly network: string;
+  /** The network's own time when the job got its place. */
+  readonly startTimeMs: number;
 }
 
 export interface FairQueue {
@@ -84,6 +91,8 @@ export type Admission =
 
 /** Of the queue, in jobs and in cost. */
 const networkShare = 0.5;
+/** A network may hold this many times the free places. */
+const freeShare = 2;
 /** Networks whose time is remembered, though they have nothing here: some 200 B each. */
 const networksMax = 10_000;
 
@@ -173,8 +182,10 @@ export function nextInTurn(queue: FairQueue, nowMs: number): FairJob | undefined
   if (queue.waiting.size === 0 || queue.running.size >= placesMax) return undefined;
   advance(queue, nowMs);
   const mayBeLarge = queue.largeRunning < largeMax;
+  const runningMax = freeShare * (placesMax - queue.running.size);
   let first: { name: string; network: Network; entry: Waiting } | undefined;
   for (const [name, network] of queue.networks) {
+    if (network.running >= runningMax) continue;
     const entry = oldestOf(network, mayBeLarge);
     if (entry === undefined) continue;
     const isEarlier =
@@ -188,8 +199,8 @@ export function nextInTurn(queue: FairQueue, nowMs: number): FairJob | undefined
   assert(queue.waiting.has(job), "a line holds only jobs that wait");
   first.network.running += 1; // before it leaves the line, so that its network stays active
   leaveQueue(queue, job);
+  queue.running.set(job, { network: first.name, startTimeMs: first.network.timeMs });
   first.network.timeMs += job.costMs;
-  queue.running.set(job, { network: first.name });
   if (isLarge(queue, job)) queue.largeRunning += 1;
   return job;
 }
@@ -197,6 +208,11 @@ export function nextInTurn(queue: FairQueue, nowMs: number): FairJob | undefined
 /** The network that pays for a job that has its place. */
 export function payerOf(queue: FairQueue, job: FairJob): string | undefined {
   return queue.running.get(job)?.network;
+}
+
+/** Of jobs that have their places, the one with the lowest goes first: in ms of the queue's time. */
+export function startTimeOf(queue: FairQueue, job: FairJob): number {
+  return queue.running.get(job)?.startTimeMs ?? queue.timeMs;
 }
 
 /** A job gives its place back. @param tookMs what it cost in the end, which its network pays */

@@ -37,6 +37,8 @@ export interface JobOptions {
   readonly pixelsMax: number;
   /** From the moment a process takes the job. */
   readonly timeoutMs: number;
+  /** Of the jobs that wait, the one with the lowest goes first, and of equal ones the oldest. Default: 0. */
+  readonly rank?: number;
   /**
    * Nobody needs it any more: waiting ends at once, with the signal's reason. A job that runs is stopped, and ends when
    * its process has been replaced: until then it costs as much as one that runs.
@@ -146,7 +148,10 @@ export function welcome(jobs: Jobs, worker: Worker): void {
 }
 
 function giveNext(jobs: Jobs, worker: Worker): void {
-  const [task] = jobs.queue;
+  let task: Task | undefined;
+  for (const one of jobs.queue) {
+    if (task === undefined || (one.options.rank ?? 0) < (task.options.rank ?? 0)) task = one;
+  }
   if (task === undefined) return;
   jobs.queue.delete(task);
   task.cancelWait();

@@ -8,7 +8,8 @@
  *                 ▼ queueWaitMs
  *             OVERLOADED
  *
- * First come, first served: who may come is decided before, fairly between clients (render-turns.ts).
+ * First come, first served, unless jobs have ranks: who may come, and with which rank, is decided before, fairly
+ * between clients (render-turns.ts).
  *
  * Each process has one picture at a time, so what a picture can harm is itself:
  * - over its time: libvips gives up; if it doesn't, the process is killed (DECODER_TIMEOUT)

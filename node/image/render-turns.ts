@@ -26,6 +26,7 @@ import {
   leaveJob,
   leaveQueue,
   nextInTurn,
+  startTimeOf,
 } from "./fair-queue.ts";
 
 /** A client that waits. */
@@ -44,10 +45,11 @@ export interface Flight {
   /**
    * Waits for a place, and does a part of the work there. One turn at a time.
    * @param costMs estimated, in decoder ms
+   * @param work `rank` is for the decoder pool: the lowest goes first
    * @param onWait there is no place at once: what takes memory can be given back
    * @throws NearcastError OVERLOADED, NETWORK_OVERLOADED; `work` has not begun then
    */
-  readonly turn: <Part>(costMs: number, work: () => Promise<Part>, onWait?: () => void) => Promise<Part>;
+  readonly turn: <Part>(costMs: number, work: (rank: number) => Promise<Part>, onWait?: () => void) => Promise<Part>;
 }
 
 export interface RenderTurns<Result> {
@@ -93,8 +95,8 @@ export interface TurnOptions {
 const largeCostMs = 1500;
 /** Replacing a decoder process: 0.3 s of work on an idle machine, twice as long on a busy one. */
 const replaceCostMs = 500;
-/** One runs, and the source of the next is read meanwhile. */
-const placesPerWorker = 2;
+/** One runs, and the source of the next is read meanwhile. The third is free for a network that has no place. */
+const placesPerWorker = 3;
 /** What waits may be twice what can be done in time, since estimates may be wrong by as much. */
 const waitingPerCapacity = 2;
 
@@ -259,6 +261,8 @@ function enter<Result>(state: State, work: Work<Result>, waiter: Waiter<Result>)
   if (work.phase.name !== "waiting") return;
   joinJob(queue, work.phase.job, waiter.network, options.clock.monotonicMs());
   limitWait(state, waiter);
+  // There may be a place for this network, if not for the others.
+  giveTurns(state);
 }
 
 function leave<Result>(state: State, work: Work<Result>, waiter: Waiter<Result>): void {
@@ -308,7 +312,7 @@ async function takeTurn<Result, Part>(
   state: State,
   work: Work<Result>,
   costMs: number,
-  part: () => Promise<Part>,
+  part: (rank: number) => Promise<Part>,
   onWait: (() => void) | undefined,
 ): Promise<Part> {
   const { queue, options } = state;
@@ -318,7 +322,7 @@ async function takeTurn<Result, Part>(
   await placeFor(state, work, job, onWait);
   const sinceMs = options.clock.monotonicMs();
   try {
-    return await part();
+    return await part(startTimeOf(queue, job));
   } finally {
     work.phase = { name: "between" };
     const nowMs = options.clock.monotonicMs();

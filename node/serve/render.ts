@@ -43,12 +43,12 @@ export interface Renderer {
   render: (
     source: Buffer,
     order: Variant,
-    options: { pixelsMax: number; timeoutMs: number; signal?: AbortSignal },
+    options: { pixelsMax: number; timeoutMs: number; rank: number; signal?: AbortSignal },
   ) => Promise<{ body: Buffer; type: string; renderMs: number }>;
   /** What a source is, by its header. */
   measure: (
     source: Buffer,
-    options: { pixelsMax: number; timeoutMs: number; signal?: AbortSignal },
+    options: { pixelsMax: number; timeoutMs: number; rank: number; signal?: AbortSignal },
   ) => Promise<PictureFacts>;
 }
 
@@ -200,7 +200,7 @@ async function renderInTurn(state: State, rendering: Rendering): Promise<Rendere
   const cost = estimateCost(picture, wanted.variant, state.corrections);
   return await flight.turn(
     cost.totalMs,
-    async () => await renderNow(state, rendering, cost),
+    async (rank) => await renderNow(state, rendering, cost, rank),
     () => {
       // A rendering that has to wait releases the bytes: a thousand waiting ones must not hold a thousand sources.
       asked.source = null;
@@ -212,11 +212,11 @@ async function renderInTurn(state: State, rendering: Rendering): Promise<Rendere
 async function measureInTurn(state: State, rendering: Rendering): Promise<PictureFacts> {
   const { parts, measured } = state;
   const { bytes, asked, flight } = rendering;
-  return await flight.turn(measureCostMs, async () => {
+  return await flight.turn(measureCostMs, async (rank) => {
     const source = await sourceBytes(state, rendering);
     const { sourcePixelsMax: pixelsMax } = parts.fleet().limits;
     try {
-      const options = { pixelsMax, timeoutMs: measureTimeoutMs, signal: flight.signal };
+      const options = { pixelsMax, timeoutMs: measureTimeoutMs, rank, signal: flight.signal };
       const picture = await parts.renderer.measure(source.body, options);
       measured.set(bytes.sha256, picture);
       asked.source = source.body;
@@ -239,7 +239,7 @@ async function sourceBytes(
   return fetched;
 }
 
-async function renderNow(state: State, rendering: Rendering, cost: RenderCost): Promise<Rendered> {
+async function renderNow(state: State, rendering: Rendering, cost: RenderCost, rank: number): Promise<Rendered> {
   const { parts, counts, corrections, quarantine } = state;
   const { tiers, renderer, fleet, feedSeq, clock } = parts;
   const { wanted, bytes, flight } = rendering;
@@ -253,6 +253,7 @@ async function renderNow(state: State, rendering: Rendering, cost: RenderCost): 
     rendered = await renderer.render(source.body, wanted.variant, {
       pixelsMax: sourcePixelsMax,
       timeoutMs: renderTimeoutMs,
+      rank,
       signal: flight.signal,
     });
   } catch (thrown) {

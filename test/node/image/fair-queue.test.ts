@@ -14,6 +14,7 @@ import {
   leaveQueue,
   nextInTurn,
   payerOf,
+  startTimeOf,
 } from "../../../node/image/fair-queue.ts";
 
 const limits: FairLimits = { workers: 2, placesMax: 2, largeCostMs: 1000, largeMax: 1, waitingCostMsMax: 40_000 };
@@ -34,6 +35,21 @@ function add(queue: FairQueue, network: string, costMs: number, nowMs = 0, waiti
 }
 
 describe("turns", () => {
+  it("a network that is alone leaves a third of the places to others, who start before what it has prepared", () => {
+    const queue = createFairQueue({ ...limits, placesMax: 6 }, 0);
+    for (let count = 0; count < 10; count += 1) add(queue, "a", 500);
+    const own: FairJob[] = [];
+    for (let next = nextInTurn(queue, 0); next !== undefined; next = nextInTurn(queue, 0)) own.push(next);
+    assert.equal(own.length, 4);
+    const other = add(queue, "b", 500);
+    assert.equal(nextInTurn(queue, 0), other);
+    const third = add(queue, "c", 500);
+    assert.equal(nextInTurn(queue, 0), third);
+    const prepared = own.slice(1).map((one) => startTimeOf(queue, one));
+    for (const late of [other, third]) assert(startTimeOf(queue, late) < Math.min(...prepared));
+    assert.equal(nextInTurn(queue, 0), undefined);
+  });
+
   it("one network after the other by what each has had, whatever waits of one", () => {
     const queue = createFairQueue({ ...limits, placesMax: 1 }, 0);
     for (let count = 0; count < 10; count += 1) add(queue, "a", 500);
@@ -154,9 +170,11 @@ function checkQueue(queue: FairQueue, shown: string): void {
     assert.equal(network.small.size + network.large.size, waits.length, `${shown}: the line of ${name}`);
     for (const entry of [...network.small.keys(), ...network.large.keys()]) assert(waits.includes(entry), shown);
   }
-  const isIdle = queue.running.size < queue.limits.placesMax && queue.waiting.size > 0;
-  if (isIdle)
-    for (const one of queue.waiting.keys()) assert(isLarge(queue, one), `${shown}: a small job waits for nothing`);
+  const free = queue.limits.placesMax - queue.running.size;
+  for (const one of free > 0 ? queue.waiting.keys() : []) {
+    const hasShare = [...one.networks.keys()].every((name) => (queue.networks.get(name)?.running ?? 0) >= 2 * free);
+    assert(isLarge(queue, one) || hasShare, `${shown}: a small job waits for nothing`);
+  }
 }
 
 test("any interleaving keeps the bounds, and no place stays free for whom it could serve (seeded)", () => {

@@ -200,6 +200,18 @@ describe("queue", () => {
     assert.equal((await running).type, "jpeg");
   });
 
+  it("of the jobs that wait, the lowest rank goes first, and of equal ones the oldest", async () => {
+    const { pool, pid } = await openStuck();
+    const made: string[] = [];
+    const jobs = ["first 9", "a 5", "b 1", "c 5", "d 1", "e 0"].map(async (name) => {
+      await pool.measure(picture, { ...options, rank: Number(name.split(" ")[1]) });
+      made.push(name);
+    });
+    process.kill(pid, "SIGCONT");
+    await Promise.all(jobs);
+    assert.deepEqual(made, ["first 9", "e 0", "b 1", "d 1", "a 5", "c 5"]);
+  });
+
   it("a job waits only so long for a process", async () => {
     const { pool, clock, pid } = await openStuck({ limits: { queueWaitMs: 5000 } });
     const running = pool.inspect(picture, options);

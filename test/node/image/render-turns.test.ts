@@ -11,13 +11,20 @@ let turns: RenderTurns<string>;
 let running: Map<string, PromiseWithResolvers<string>>;
 /** The reasons why work was stopped. */
 let stopped: string[];
+let ranks: Map<string, number>;
 
 beforeEach(() => {
   clock = fakeClock();
   turns = openRenderTurns({ workers: 2, waitingMax: () => 100, waitMsMax: 10_000, clock });
   running = new Map();
   stopped = [];
+  ranks = new Map();
 });
+
+/** Takes all places, for several networks, since one gets no more than four. */
+function fill(): void {
+  for (const key of ["1", "2", "3", "4", "5", "6"]) void ask(key, 100, client(key));
+}
 
 /** Lets everything happen that needs no time. */
 async function eventTurns(count: number): Promise<void> {
@@ -31,7 +38,8 @@ function client(network: string, leave = new AbortController()): Client {
 /** Joins the work for a key that ends when the test says so; a stopped one ends then too, as a process does. */
 function ask(key: string, costMs: number, from: Client): Promise<string> {
   const { result } = turns.join(key, from, (flight) =>
-    flight.turn(costMs, () => {
+    flight.turn(costMs, (rank) => {
+      ranks.set(key, rank);
       const work = Promise.withResolvers<string>();
       // One that is being stopped may still have its place when the next for its key begins.
       let name = key;
@@ -98,11 +106,22 @@ describe("one network that asks for much", () => {
     for (let index = 0; index < 50; index += 1) void ask(`x${index}`, 100, client("x"));
     const other = ask("y", 100, client("y"));
     await eventTurns(10);
-    assert.equal(running.size, 4);
-    await end("x0", 100);
-    assert(running.has("y"));
+    assert.deepEqual([...running.keys()], ["x0", "x1", "x2", "x3", "y"], "two are prepared, and then the other one");
+    const [x3 = 0, y = 0] = [ranks.get("x3"), ranks.get("y")];
+    assert(y < x3, "and it goes first");
     await end("y", 100);
     await other;
+  });
+
+  it("joining what another network waits for begins it, where there is a place for who joins", async () => {
+    for (let index = 0; index < 50; index += 1) void ask(`x${index}`, 100, client("x"));
+    await eventTurns(10);
+    assert(!running.has("x9"));
+    const other = ask("x9", 100, client("y"));
+    await eventTurns(10);
+    assert(running.has("x9"));
+    await end("x9", 100);
+    assert.equal(await other, "made x9");
   });
 });
 
@@ -185,7 +204,7 @@ describe("leaving", () => {
 
 describe("waiting", () => {
   it("has a deadline for each client; who came later may wait on", async () => {
-    for (const key of ["1", "2", "3", "4"]) void ask(key, 100, client("x"));
+    fill();
     const first = ask("a", 100, client("y"));
     await eventTurns(10);
     clock.advance(6000);
@@ -199,7 +218,7 @@ describe("waiting", () => {
   });
 
   it("who finds no place gives back what takes memory", async () => {
-    for (const key of ["1", "2", "3", "4"]) void ask(key, 100, client("x"));
+    fill();
     let waits = 0;
     const noteWait = (): void => {
       waits += 1;
