@@ -107,6 +107,19 @@ export function isMadeOf(kind: "target" | "value", text: string): boolean {
   return true;
 }
 
+const byteSets = { target: isTargetByte, value: isValueByte, "lower-case name": lowerCaseSet() } as const;
+
+/** The same for bytes. A name is one of HTTP/2, without letters in upper case (RFC 9113 §8.2.1). */
+export function areBytesOf(kind: keyof typeof byteSets, bytes: Buffer, start: number, end: number): boolean {
+  const set = byteSets[kind];
+  for (let at = start; at < end; at += 1) if (set[bytes[at] as number] !== 1) return false;
+  return true;
+}
+
+function lowerCaseSet(): Uint8Array {
+  return isTokenByte.map((isToken, byte) => (byte >= 0x41 && byte <= 0x5a ? 0 : isToken));
+}
+
 function byteSet(characters: string): Uint8Array {
   const set = new Uint8Array(256);
   for (const character of characters) set[character.charCodeAt(0)] = 1;

@@ -21,3 +21,8 @@ export function spend(allowance: Allowance, amount: number, nowMs: number): bool
   allowance.sinceMs = nowMs;
   return allowance.left >= 0;
 }
+
+/** Gives back a part of the burst. */
+export function grant(allowance: Allowance, amount: number): void {
+  allowance.left = Math.min(allowance.burst, allowance.left + amount);
+}
