@@ -9,6 +9,9 @@
  * A body may be silent for a given time; an event stream, for much longer. Time during which the reader does not take
  * what has arrived, or during which the body waits for its turn, does not count as silence.
  *
+ * A reader that can get the rest elsewhere may ask for less patience: after a short silence, the sender is asked for a
+ * sign of life, and the body ends if there is none.
+ *
  * Small chunks that arrive in one read reach the reader as one. So a sender of tiny chunks makes work only for the
  * parser, and the pace bounds that.
  */
@@ -17,7 +20,12 @@ import { type ChunkPace, pay, waitInLine } from "./chunk-pace.ts";
 import type { Cancel, Clock } from "./clock.ts";
 import { eventStreamSilenceMs, isEventStream } from "./event-streams.ts";
 
-export interface BodyWatch {
+export interface BodyWatch extends BodyProgress {
+  /** From now on, each silence of `doubtMs` is a doubt: the body fails if the sender shows no sign of life. */
+  readonly doubt: (isAlive: () => Promise<boolean>) => void;
+}
+
+export interface BodyProgress {
   /** Its reader takes less than the origin sends. */
   readonly isPaused: () => boolean;
   readonly isEventStream: () => boolean;
@@ -44,7 +52,15 @@ interface State {
   crumbs: Buffer[];
   /** Stops looking for silence. */
   cancel: Cancel | undefined;
+  isAlive: (() => Promise<boolean>) | undefined;
+  /** When the sender showed its last sign of life without a byte of the body. */
+  aliveMs: number;
+  isAsking: boolean;
+  isEnded: boolean;
 }
+
+/** With the answer's deadline (peer/client.ts), a reader waits for less than three seconds. */
+const doubtMs = 1000;
 
 /** How many checks are made within the allowed silence, so that a pause of the reader adds little to it. */
 const looksPerSilence = 4;
@@ -75,13 +91,24 @@ export function watchBody(
     isDraining: false,
     crumbs: [],
     cancel: undefined,
+    isAlive: undefined,
+    aliveMs: -Infinity,
+    isAsking: false,
+    isEnded: false,
   };
   const watch: BodyWatch = {
     isPaused: () => state.isPausedByReader,
     isEventStream: () => state.isEventStream,
     bytes: () => state.bytes,
+    doubt(isAlive) {
+      state.isAlive = isAlive;
+      if (state.cancel === undefined || state.isEnded) return;
+      state.cancel();
+      lookIn(state, doubtMs / looksPerSilence);
+    },
   };
   const ended = (): void => {
+    state.isEnded = true;
     state.cancel?.();
     leaveLine(state);
     end();
@@ -209,11 +236,24 @@ function begin(state: State, contentType: string | string[] | undefined): void {
 }
 
 function lookIn(state: State, leftMs: number): void {
-  state.cancel = state.clock.after(Math.min(leftMs, state.silenceMs / looksPerSilence), () => {
+  const silenceMs = state.isAlive === undefined ? state.silenceMs : doubtMs;
+  state.cancel = state.clock.after(Math.min(leftMs, silenceMs / looksPerSilence), () => {
     const nowMs = state.clock.monotonicMs();
     if (state.isPausedByReader || state.leaveLine !== undefined) state.heardMs = nowMs;
+    else if (nowMs - Math.max(state.heardMs, state.aliveMs) >= doubtMs) void askForLife(state);
     const stillMs = state.heardMs + state.silenceMs - nowMs;
     if (stillMs > 0) lookIn(state, stillMs);
     else state.controller?.abort(new errors.BodyTimeoutError());
   });
+}
+
+/** The body ends if its sender shows no sign of life, and has sent no byte meanwhile. Never rejects. */
+async function askForLife(state: State): Promise<void> {
+  const { isAlive, heardMs } = state;
+  if (isAlive === undefined || state.isAsking) return;
+  state.isAsking = true;
+  const lives = await isAlive();
+  state.isAsking = false;
+  if (lives) state.aliveMs = state.clock.monotonicMs();
+  else if (!state.isEnded && heardMs === state.heardMs) state.controller?.abort(new errors.BodyTimeoutError());
 }

@@ -12,6 +12,9 @@
  * connections, new ones prove the new secret, and nothing is lost. Sessions are never resumed, since that would carry
  * over a proof of the old secret.
  *
+ * A member that falls silent is asked for a sign of life (sign-of-life.ts): before the head of an answer, and in bodies
+ * whose reader can get the rest elsewhere. Without one, the request fails and the member is shunned.
+ *
  * The other side may close an idle connection at the moment at which it is used again. Such a request is retried once,
  * as RFC 9112 §9.3.1 allows for idempotent methods, on another connection.
  */
@@ -28,6 +31,7 @@ import { type WatchedRequest, watchedRequests } from "#base/watched-requests.ts"
 import { type ChannelKey, channelKeys, channelTls } from "./keys.ts";
 import type { Member } from "./members.ts";
 import { createShunning, type Shunning } from "./shunning.ts";
+import { hasSignOfLife, signMs } from "./sign-of-life.ts";
 
 /** The member name of the requester. */
 const fromField = "nearcast-from";
@@ -50,6 +54,8 @@ const slowBodyMs = 1000;
 const slowBodiesMax = 48;
 /** How often requests that wait for an answer look whether that has happened meanwhile: they give up then, too. */
 const slowBodiesCheckedMs = 500;
+/** After this long without the head of an answer, and then as often, the member is asked for a sign of life. */
+const headDoubtMs = 1500;
 /** Members with open connections; beyond that, the least recently used one loses its connections. */
 const membersMax = 512;
 const headerBytesMax = 32 * 1024;
@@ -72,12 +78,17 @@ export interface PeerRequest {
   signal?: AbortSignal;
 }
 
+export interface PeerResponse extends Dispatcher.ResponseData {
+  /** To be called by a reader that can get the rest elsewhere: the body fails soon if the member is frozen. */
+  endIfFrozen: () => void;
+}
+
 export interface PeerClient {
   /**
    * The answer; the caller must read or drop its body.
    * @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal
    */
-  request: (member: Member, request: PeerRequest) => Promise<Dispatcher.ResponseData>;
+  request: (member: Member, request: PeerRequest) => Promise<PeerResponse>;
   /**
    * Whether requests to the member are refused at the moment, after failures. After its wait, this checks whether it is
    * back.
@@ -114,6 +125,8 @@ interface Line {
   underWay: number;
   /** When the head of each answer came whose body is still arriving, on the monotonic clock; oldest first. */
   readonly bodies: Set<{ readonly sinceMs: number }>;
+  /** Whether it shows a sign of life; undefined: it is not being asked. */
+  sign: Promise<boolean> | undefined;
 }
 
 /** Since the start. */
@@ -125,6 +138,8 @@ interface Sender {
   readonly counts: Counts;
   /** Makes later requests to the member use new connections. */
   readonly renew: (line: Line) => void;
+  /** Asks the member for a sign of life; without one, it is shunned. Never rejects. */
+  readonly isAlive: (line: Line) => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -148,7 +163,7 @@ export function openPeerClient(options: {
   const counts: Counts = { requests: 0, failures: 0, refused: 0, retried: 0, connections: 0, previousSecrets: 0 };
   const retired = new Set<Pool>();
   let isClosed = false;
-  const sender: Sender = { self, counts, renew, clock, log };
+  const sender: Sender = { self, counts, renew, isAlive, clock, log };
   const lines = new LRUCache<string, Line>({ max: membersMax, dispose: ({ pool }) => retire(pool) });
 
   /** Lets the pool finish its running requests, then closes it. */
@@ -162,7 +177,7 @@ export function openPeerClient(options: {
 
   function openPool(member: Member): Pool {
     const timeoutMs = member.site === site ? timeoutsMs.withinSite : timeoutsMs.betweenSites;
-    return new Pool(`https://${hostOf(member)}`, {
+    return new Pool(originOf(member), {
       connections: connectionsMax,
       pipelining: 1,
       connect: connectorTo(member, { keys, timeoutMs, counts, clock }),
@@ -181,7 +196,8 @@ export function openPeerClient(options: {
     if (line === undefined) {
       const pool = openPool(member);
       const request = watchedRequests(pool);
-      line = { member, shunning: createShunning(clock), pool, request, identity, underWay: 0, bodies: new Set() };
+      const shunning = createShunning(clock);
+      line = { member, shunning, pool, request, identity, underWay: 0, bodies: new Set(), sign: undefined };
       lines.set(name, line);
     } else if (line.identity !== identity) {
       renew(line);
@@ -196,6 +212,19 @@ export function openPeerClient(options: {
     retire(line.pool);
     line.pool = openPool(line.member);
     line.request = watchedRequests(line.pool);
+  }
+
+  async function isAlive(line: Line): Promise<boolean> {
+    const { member } = line;
+    const begunMs = clock.monotonicMs();
+    // A connection that is not established in time is no sign, but one that is refused is.
+    const connect = connectorTo(member, { keys, timeoutMs: 2 * signMs, counts, clock });
+    line.sign ??= hasSignOfLife(originOf(member), connect, { [fromField]: self }, clock).then((lives) => {
+      line.sign = undefined;
+      if (!lives) shun(sender, line, begunMs, "it is silent, and shows no sign of life");
+      return lives;
+    });
+    return await line.sign;
   }
 
   /** Whether the member is shunned; after its wait, this starts a check whether it is back. */
@@ -271,11 +300,12 @@ function slowBodiesOf({ bodies }: Line, nowMs: number): number {
 
 /** @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal */
 async function send(
-  { self, counts, renew, clock, log }: Sender,
+  sender: Sender,
   line: Line,
   request: Omit<PeerRequest, "method"> & { method: PeerRequest["method"] | "OPTIONS" },
-): Promise<Dispatcher.ResponseData> {
+): Promise<PeerResponse> {
   const { method, path, headers, body, timeoutMs, signal } = request;
+  const { self, counts, clock } = sender;
   const { member } = line;
   const begunMs = clock.monotonicMs();
   const deadline = new AbortController();
@@ -284,6 +314,11 @@ async function send(
   });
   const uncheck = clock.every(slowBodiesCheckedMs, () => {
     if (isFull(line, clock.monotonicMs())) deadline.abort(new HeldUp(heldUp));
+  });
+  const unask = clock.every(headDoubtMs, () => {
+    void sender.isAlive(line).then((lives) => {
+      if (!lives) deadline.abort(new Error(`no answer, and no sign of life within ${signMs} ms`));
+    });
   });
   const abort = (): void => {
     deadline.abort(signal?.reason);
@@ -299,19 +334,23 @@ async function send(
     onInfo: fewInterimResponses(),
     ...(body === undefined ? {} : { body }),
   };
-  const ask = async (): Promise<Dispatcher.ResponseData> => {
-    const { around } = watchBody({ clock, silenceMs: bodyIdleMs, pace: null }, () => undefined);
+  const ask = async (): Promise<PeerResponse> => {
+    const { watch, around } = watchBody({ clock, silenceMs: bodyIdleMs, pace: null }, () => undefined);
     const work = line.request(order, around);
     try {
       // undici ignores the signal of a request that still waits for a connection.
-      return await before(deadline.signal, work);
+      const answer = await before(deadline.signal, work);
+      const endIfFrozen = (): void => {
+        watch.doubt(() => sender.isAlive(line));
+      };
+      return { ...answer, endIfFrozen };
     } catch (error) {
       if (deadline.signal.aborted) work.then(dropBody, () => undefined);
       throw error;
     }
   };
   try {
-    let answer: Dispatcher.ResponseData;
+    let answer: PeerResponse;
     try {
       answer = await ask();
     } catch (error) {
@@ -328,18 +367,23 @@ async function send(
     if (signal?.aborted) throw signal.reason as Error;
     const thrown: unknown = deadline.signal.aborted ? deadline.signal.reason : error;
     const reason = reasonOf(thrown);
-    if (!(thrown instanceof HeldUp) && line.shunning.failed(begunMs)) {
-      log.warn({ member: member.name, reason }, "peer can't be reached; other nodes are asked until it answers");
-      // Old connections are as dead or silent as the member: the next knock must not use one of them.
-      renew(line);
-    }
+    if (!(thrown instanceof HeldUp)) shun(sender, line, begunMs, reason);
     throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
   } finally {
     cancel();
     uncheck();
+    unask();
     signal?.removeEventListener("abort", abort);
     line.underWay -= 1;
   }
+}
+
+/** Something that began then failed: the member gets no more requests for a while, unless it has answered since. */
+function shun({ renew, log }: Sender, line: Line, begunMs: number, reason: string): void {
+  if (!line.shunning.failed(begunMs)) return;
+  log.warn({ member: line.member.name, reason }, "peer can't be reached; other nodes are asked until it answers");
+  // Old connections are as dead or silent as the member: the next knock must not use one of them.
+  renew(line);
 }
 
 /** Proves the current secret; if the peer does not know that one yet, the previous one. */
@@ -396,8 +440,8 @@ function lineName({ name, host, port }: Member): string {
   return `${name} ${host} ${port}`;
 }
 
-function hostOf({ host, port }: Member): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+function originOf({ host, port }: Member): string {
+  return host.includes(":") ? `https://[${host}]:${port}` : `https://${host}:${port}`;
 }
 
 function dial({ host, port }: Member, { identity, psk }: ChannelKey): TLSSocket {

@@ -14,6 +14,8 @@ export interface Arrived {
   statusCode: number;
   headers: RequestFields;
   body: Buffer | Dispatcher.ResponseData["body"];
+  /** Of an answer of another node: to be called by who can get the rest elsewhere (peer/client.ts). */
+  endIfFrozen?: () => void;
 }
 
 export function drop({ body }: Arrived): void {

@@ -87,6 +87,8 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
   const lengthBytes = lengthOf(arrived);
   const keepBytesMax = Math.min(bytesMax, state.tiers.memoryBodyBytesMax);
   const room = await roomFor(state, body, { lengthBytes, keepBytesMax });
+  // The rest of a body can be requested only with its validator.
+  if (strongEtagOf(body) !== null) arrived.endIfFrozen?.();
   let place: BodyWriter | null = null;
   const begunMs = state.clock.monotonicMs();
   const { fill, release } = startFill({
@@ -210,6 +212,7 @@ async function sameBytesFrom(body: Beginning, offset: number, ending: AbortSigna
       const answer = await ask({ range: `bytes=${offset}-`, "if-range": etag }, ending);
       if (answer === null) continue;
       if (fieldOf(answer.headers, "etag") === etag && (answer.statusCode === 206 || answer.statusCode === 200)) {
+        answer.endIfFrozen?.();
         return answer;
       }
       drop(answer);

@@ -134,8 +134,8 @@ export function createAssetWays(parts: Parts): AssetWays {
       timeoutMs: order.host.timeoutMs + waysMs,
       signal,
       read: (answer): Promise<Arrived> => {
-        const { statusCode, headers, body } = answer;
-        if (statusCode !== 304) return Promise.resolve({ statusCode, headers, body });
+        const { statusCode, headers, body, endIfFrozen } = answer;
+        if (statusCode !== 304) return Promise.resolve({ statusCode, headers, body, endIfFrozen });
         dropBody(answer);
         return Promise.resolve({ statusCode, headers, body: Buffer.alloc(0) });
       },

@@ -20,7 +20,7 @@ import type { Log } from "#base/log.ts";
 import type { FeedPosition } from "#follow/feed.ts";
 import { dropBody, readBody } from "../fetch/body.ts";
 import { fieldOf } from "../fetch/asset.ts";
-import type { PeerClient } from "../peer/client.ts";
+import type { PeerClient, PeerResponse } from "../peer/client.ts";
 import type { Member, PeerDirectory } from "../peer/directory.ts";
 import {
   fieldNames,
@@ -45,7 +45,7 @@ export interface Question<Result> {
   /** Aborted when nobody waits for the answer any more: the question is dropped, and nobody else is asked. */
   signal?: AbortSignal;
   /** Takes over the answer, including its body. If it throws, the next member is asked. */
-  read: (answer: Dispatcher.ResponseData, told: Told) => Promise<Result>;
+  read: (answer: PeerResponse, told: Told) => Promise<Result>;
 }
 
 export interface PeerAnswer<Result> {

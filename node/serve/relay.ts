@@ -95,6 +95,7 @@ export function createRelay(parts: {
       signal: flight.signal,
       read: async (answer, { ageMs }) => {
         heardAtMs = clock.wallMs();
+        answer.endIfFrozen(); // the next one is asked then, or the work is done here
         const meant = await readVariant(answer, variant, held?.sha256, objectBytesMax);
         mustBeUsable(meant, ageMs, host);
         return meant;

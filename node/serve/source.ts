@@ -158,6 +158,7 @@ export function createSources(parts: {
         timeoutMs: fleet().limits.originTimeoutMs + waysMs,
         signal,
         read: async (answer, { ageMs }) => {
+          answer.endIfFrozen(); // another node or the origin is asked then
           const answered = await readSource(answer, known, fleet().limits.sourceBytesMax);
           mustBeUsable(answered.outcome === "absent" ? { absentStatus: answered.status } : answered, ageMs, host);
           return answered;

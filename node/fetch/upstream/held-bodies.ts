@@ -19,14 +19,14 @@
  * one of its bodies is cut: its next requests would probably take places for a second, too.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
-import type { BodyWatch } from "#base/body-watch.ts";
+import type { BodyProgress } from "#base/body-watch.ts";
 import { suspect, type Suspects } from "./overdue.ts";
 import type { Places } from "./places.ts";
 
 export interface HeldBody {
   readonly network: string;
   readonly sinceMs: number;
-  readonly watch: BodyWatch;
+  readonly watch: BodyProgress;
   /** Ends the body and its connection. */
   readonly cut: () => void;
 }
@@ -82,7 +82,7 @@ export interface BodyLooks {
 export type SlowBody = "event-stream" | "dripping" | "paused";
 
 /** @returns why the body is slow; undefined: it is not, or not for long enough */
-export function lookAt(looks: BodyLooks, watch: BodyWatch): SlowBody | undefined {
+export function lookAt(looks: BodyLooks, watch: BodyProgress): SlowBody | undefined {
   const bytes = watch.bytes();
   const between = bytes - looks.bytes;
   looks.bytesPerSecond = looks.bytesBetween === undefined ? undefined : looks.bytesBetween + between;

@@ -125,7 +125,19 @@ function changeLines({ version, changes, changeCount }: FleetReview): string[] {
     `${against} (+ added, - removed, ~ changed):`,
     ...changes.map((change) => `  ${changeText(change)}`),
     ...(more > 0 ? [`  and ${more} more changes`] : []),
+    ...keptLines(changes),
   ];
+}
+
+/** Edges know a stored asset by host and target, not by its origin. */
+function keptLines(changes: FleetReview["changes"]): string[] {
+  return changes
+    .filter(({ kind, what, detail }) => kind === "changed" && what === "host" && /(?:^|, )origin \S+ →/.test(detail))
+    .map(
+      ({ name }) =>
+        `note: edges keep what they have stored from the former origin of ${name}; ` +
+        `to drop it, run this after publishing: nearcast purge --host ${name}`,
+    );
 }
 
 /** What clients would lose, as every verb prints it. @param dangerCount the total, if `dangers` is only a part */
