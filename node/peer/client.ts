@@ -1,8 +1,8 @@
 /**
  * Requests to other nodes: HTTP/1.1 with keep-alive over mutually authenticated TLS (keys.ts), one pool per member.
  *
- *   request(member) ──shunned, too many under way──▶ PEER_UNREACHABLE at once
- *        │
+ *   request(member) ──shunned──▶ PEER_UNREACHABLE at once
+ *        │        └──no place in time (member-places.ts)──▶ PEER_UNREACHABLE
  *        ▼
  *   pool of the member ──▶ a free connection, or a new one ──▶ answer: headers now, body as it arrives
  *        │                    └─ the peer does not know our secret yet (alert unknown_psk_identity): the previous one
@@ -29,10 +29,20 @@ import { before } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import { type WatchedRequest, watchedRequests } from "#base/watched-requests.ts";
 import { type ChannelKey, channelKeys, channelTls } from "./keys.ts";
+import {
+  connectionsMax,
+  createMemberPlaces,
+  enter,
+  type MemberPlace,
+  type MemberPlaces,
+  NoPlace,
+} from "./member-places.ts";
 import type { Member } from "./members.ts";
 import { createShunning, type Shunning } from "./shunning.ts";
 import { hasSignOfLife, signMs } from "./sign-of-life.ts";
 
+/** The share of requests that no client waits for. */
+const ownNetwork = "";
 /** The member name of the requester. */
 const fromField = "nearcast-from";
 
@@ -41,19 +51,6 @@ const fromField = "nearcast-from";
  * a site the rest is for busy machines: shunning a live owner makes a node do that owner's work again.
  */
 const connectTimeoutsMs = { withinSite: 1000, betweenSites: 2000 };
-/** Connections to one member. Each costs some 60 KB on both sides. */
-const connectionsMax = 64;
-/** Concurrent requests to one member, including those that wait for a connection; more are refused at once. */
-const requestsMax = 512;
-/**
- * A body that has taken this long is slow: its origin or its client is, and it may hold its connection for as long as
- * it likes. A member with this many gets no more requests: they would wait for a connection in vain, and are answered
- * without it instead. So a few connections remain for quick ones.
- */
-const slowBodyMs = 1000;
-const slowBodiesMax = 48;
-/** How often requests that wait for an answer look whether that has happened meanwhile: they give up then, too. */
-const slowBodiesCheckedMs = 500;
 /** After this long without the head of an answer, and then as often, the member is asked for a sign of life. */
 const headDoubtMs = 1500;
 /** Members with open connections; beyond that, the least recently used one loses its connections. */
@@ -75,6 +72,8 @@ export interface PeerRequest {
   body?: Uint8Array | string;
   /** The deadline of the answer's header section. Bodies are cut when they stall. */
   timeoutMs: number;
+  /** Of the client that it is for: connections are shared between these. Absent: it is this node's own. */
+  network?: string;
   signal?: AbortSignal;
 }
 
@@ -121,10 +120,7 @@ interface Line {
   request: WatchedRequest;
   /** Identity of the secret that was current when the pool was made. */
   identity: string;
-  /** Requests whose head has not arrived. */
-  underWay: number;
-  /** When the head of each answer came whose body is still arriving, on the monotonic clock; oldest first. */
-  readonly bodies: Set<{ readonly sinceMs: number }>;
+  readonly places: MemberPlaces;
   /** Whether it shows a sign of life; undefined: it is not being asked. */
   sign: Promise<boolean> | undefined;
 }
@@ -197,7 +193,7 @@ export function openPeerClient(options: {
       const pool = openPool(member);
       const request = watchedRequests(pool);
       const shunning = createShunning(clock);
-      line = { member, shunning, pool, request, identity, underWay: 0, bodies: new Set(), sign: undefined };
+      line = { member, shunning, pool, request, identity, places: createMemberPlaces(clock), sign: undefined };
       lines.set(name, line);
     } else if (line.identity !== identity) {
       renew(line);
@@ -256,8 +252,6 @@ export function openPeerClient(options: {
       if (keys().length === 0) throw refuse(member, "no fleet secret is known yet");
       const line = lineTo(member);
       if (isAway(line)) throw refuse(member, "it failed recently and gets no requests for a moment");
-      if (line.underWay >= requestsMax) throw refuse(member, "too many requests to it are in progress");
-      if (isFull(line, clock.monotonicMs())) throw refuse(member, heldUp);
       counts.requests += 1;
       try {
         return await send(sender, line, request);
@@ -279,32 +273,13 @@ export function openPeerClient(options: {
   };
 }
 
-const heldUp = "slow bodies have most connections to it";
-
-/** Whether so many slow bodies are arriving that further requests would wait for a connection in vain. */
-function isFull(line: Line, nowMs: number): boolean {
-  return slowBodiesOf(line, nowMs) >= slowBodiesMax;
-}
-
-/** A request gave up waiting: that says nothing about the member. */
-class HeldUp extends Error {}
-
-function slowBodiesOf({ bodies }: Line, nowMs: number): number {
-  let count = 0;
-  for (const { sinceMs } of bodies) {
-    if (nowMs - sinceMs < slowBodyMs) break;
-    count += 1;
-  }
-  return count;
-}
-
 /** @throws NearcastError PEER_UNREACHABLE, or the reason of the caller's signal */
 async function send(
   sender: Sender,
   line: Line,
   request: Omit<PeerRequest, "method"> & { method: PeerRequest["method"] | "OPTIONS" },
 ): Promise<PeerResponse> {
-  const { method, path, headers, body, timeoutMs, signal } = request;
+  const { method, path, headers, body, timeoutMs, network = ownNetwork, signal } = request;
   const { self, counts, clock } = sender;
   const { member } = line;
   const begunMs = clock.monotonicMs();
@@ -312,20 +287,16 @@ async function send(
   const cancel = clock.after(timeoutMs, () => {
     deadline.abort(new Error(`no answer within ${timeoutMs} ms`));
   });
-  const uncheck = clock.every(slowBodiesCheckedMs, () => {
-    if (isFull(line, clock.monotonicMs())) deadline.abort(new HeldUp(heldUp));
-  });
-  const unask = clock.every(headDoubtMs, () => {
-    void sender.isAlive(line).then((lives) => {
-      if (!lives) deadline.abort(new Error(`no answer, and no sign of life within ${signMs} ms`));
-    });
-  });
+  const endIfSilent = async (): Promise<void> => {
+    if (!(await sender.isAlive(line))) deadline.abort(new Error(`no answer, and no sign of life within ${signMs} ms`));
+  };
+  const unask = clock.every(headDoubtMs, () => void endIfSilent());
   const abort = (): void => {
     deadline.abort(signal?.reason);
   };
   if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort, { once: true });
-  line.underWay += 1;
+  let place: MemberPlace | undefined;
   const order = {
     method,
     path,
@@ -350,6 +321,7 @@ async function send(
     }
   };
   try {
+    place = await enter(line.places, network, deadline.signal);
     let answer: PeerResponse;
     try {
       answer = await ask();
@@ -359,22 +331,20 @@ async function send(
       answer = await ask();
     }
     line.shunning.answered();
-    const arriving = { sinceMs: clock.monotonicMs() };
-    line.bodies.add(arriving);
-    answer.body.once("close", () => line.bodies.delete(arriving));
+    place.bodyBegins();
+    answer.body.once("close", place.leave);
     return answer;
   } catch (error) {
+    place?.leave();
     if (signal?.aborted) throw signal.reason as Error;
     const thrown: unknown = deadline.signal.aborted ? deadline.signal.reason : error;
     const reason = reasonOf(thrown);
-    if (!(thrown instanceof HeldUp)) shun(sender, line, begunMs, reason);
+    if (!(thrown instanceof NoPlace)) shun(sender, line, begunMs, reason);
     throw new NearcastError("PEER_UNREACHABLE", `${member.name}: ${reason}`, { cause: error });
   } finally {
     cancel();
-    uncheck();
     unask();
     signal?.removeEventListener("abort", abort);
-    line.underWay -= 1;
   }
 }
 

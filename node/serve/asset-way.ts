@@ -131,6 +131,7 @@ export function createAssetWays(parts: Parts): AssetWays {
         ...writeNetwork(clientNetwork),
         [fieldNames.target]: order.target,
       },
+      network: clientNetwork,
       timeoutMs: order.host.timeoutMs + waysMs,
       signal,
       read: (answer): Promise<Arrived> => {

@@ -40,6 +40,8 @@ export interface Question<Result> {
   triesMax: number;
   path: string;
   headers: Readonly<Record<string, string>>;
+  /** Of the client that it is for. */
+  network: string;
   /** For all tries together, bodies included. */
   timeoutMs: number;
   /** Aborted when nobody waits for the answer any more: the question is dropped, and nobody else is asked. */
@@ -237,6 +239,7 @@ async function askOne<Result>(
         ...(before === null ? {} : { [fieldNames.log]: writeLog({ ...before, seq: knownSeq }) }),
       },
       timeoutMs,
+      network: question.network,
       signal: gone.signal,
     });
     cancelLate = clock.after(Math.max(0, begunMs + timeoutMs - clock.monotonicMs()), () => {

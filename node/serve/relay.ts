@@ -91,6 +91,7 @@ export function createRelay(parts: {
       ...helpers,
       path: `/v1/image?${new URLSearchParams(query).toString()}`,
       headers: { ...writeKnown(held === undefined ? [] : [held.sha256]), ...writeNetwork(clientNetwork) },
+      network: clientNetwork,
       timeoutMs: originTimeoutMs + renderWaitMs + renderTimeoutMs + waysMs,
       signal: flight.signal,
       read: async (answer, { ageMs }) => {

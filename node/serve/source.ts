@@ -155,6 +155,7 @@ export function createSources(parts: {
         triesMax: shieldTriesMax,
         path: `/v1/source?host=${encodeURIComponent(canonicalName(host.name))}&name=${encodeURIComponent(name)}`,
         headers: { ...writeKnown(known), ...writeNetwork(clientNetwork) },
+        network: clientNetwork,
         timeoutMs: fleet().limits.originTimeoutMs + waysMs,
         signal,
         read: async (answer, { ageMs }) => {

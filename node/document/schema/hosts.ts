@@ -49,9 +49,9 @@ const assetsHost = Type.Object(
     origin: Type.String({
       format: "http-url",
       description:
-        "base URL of the HTTP/1.1 origin behind this host; an edge must allow private ones (`assets.privateNetworks`). " +
-        "After a change, stored responses of the former origin stay fresh as before; `nearcast purge --host NAME` " +
-        "drops them",
+        "base URL of the HTTP/1.1 origin behind this host; an edge must allow private ones " +
+        "(`assets.privateNetworks`). After a change, stored responses of the former origin stay fresh as before; " +
+        "`nearcast purge --host NAME` drops them",
     }),
     ...assetsLifetimes,
     timeoutMs: Type.Integer({

@@ -14,7 +14,7 @@ import {
   type PlaceWish,
   releasePlace,
   takePlace,
-} from "./places.ts";
+} from "#base/places.ts";
 import { canSpend, trySpend } from "./budget.ts";
 import { firstToGiveWay, givesWayTo, isSuspect, suspect } from "./overdue.ts";
 import { holdSlowest } from "./held-bodies.ts";

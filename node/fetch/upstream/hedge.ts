@@ -14,7 +14,7 @@ import { leave, tryEnterAgain } from "./admission.ts";
 import { trySpend } from "./budget.ts";
 import { beginExchange, type Exchange, type ExchangeWish } from "./exchange.ts";
 import { headTimeQuantileMs, recordHeadTime } from "./head-times.ts";
-import type { PlaceWish } from "./places.ts";
+import type { PlaceWish } from "#base/places.ts";
 import type { Upstream } from "./upstream.ts";
 
 const lateShare = 0.95;

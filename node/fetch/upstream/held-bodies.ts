@@ -21,7 +21,7 @@
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { BodyProgress } from "#base/body-watch.ts";
 import { suspect, type Suspects } from "./overdue.ts";
-import type { Places } from "./places.ts";
+import type { Places } from "#base/places.ts";
 
 export interface HeldBody {
   readonly network: string;

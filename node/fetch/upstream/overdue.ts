@@ -17,7 +17,7 @@
  */
 import type { BudgetSettings } from "./budget.ts";
 import { type HeadTimes, headTimeQuantileMs } from "./head-times.ts";
-import { type Places, type PlaceWish, putLast } from "./places.ts";
+import { type Places, type PlaceWish, putLast } from "#base/places.ts";
 
 /** A request at the origin whose head has not arrived. */
 export interface Awaited {

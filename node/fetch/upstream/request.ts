@@ -22,7 +22,7 @@ import type { Exchange } from "./exchange.ts";
 import { firstHead } from "./hedge.ts";
 import { holdIfSlow } from "./held-bodies.ts";
 import type { Awaited } from "./overdue.ts";
-import type { PlaceWish } from "./places.ts";
+import type { PlaceWish } from "#base/places.ts";
 import { rememberGood, verify } from "./recovery-check.ts";
 import type { Upstream } from "./upstream.ts";
 

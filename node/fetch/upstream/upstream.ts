@@ -20,7 +20,7 @@ import { createHeadTimes, type HeadTimes } from "./head-times.ts";
 import type { HeldBody, PlacedBody } from "./held-bodies.ts";
 import { type Awaited, giveWayBudget, type Suspects } from "./overdue.ts";
 import { createReadTurns, type ReadTurns } from "./read-turns.ts";
-import { createPlaces, type Places } from "./places.ts";
+import { createPlaces, type Places } from "#base/places.ts";
 
 /** Requests in progress at one origin. */
 export const placesPerOrigin = 64;

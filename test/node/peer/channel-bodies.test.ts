@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import type { ServerResponse } from "node:http";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { secretA, echo, startNode, type Asker, startAsker, unreachable } from "./channel-nodes.ts";
@@ -78,7 +78,8 @@ test("a body may be silent for ten seconds, and an event stream for an hour, wha
   }
 });
 
-test("a member whose connections slow bodies hold gets no requests until they end; it is not shunned", async (t) => {
+/** A member whose bodies at `/drip` have one byte and no end, until the test ends them. */
+async function startDripping(t: TestContext) {
   const dripping: ServerResponse[] = [];
   const node = await startNode(t, [secretA], (asked, response) => {
     if (asked.url !== "/drip") {
@@ -89,32 +90,56 @@ test("a member whose connections slow bodies hold gets no requests until they en
     dripping.push(response);
   });
   const clock = fakeClock();
-  const { ask, text, client } = startAsker(t, [secretA], { clock });
+  return { node, clock, dripping, ...startAsker(t, [secretA], { clock }) };
+}
+
+test("a client network gets two thirds of the connections to a member", async (t) => {
+  const { node, clock, dripping, ask, text, client } = await startDripping(t);
   const bodies: Awaited<ReturnType<Asker["ask"]>>["body"][] = [];
-  for (let count = 0; count < 48; count += 1) bodies.push((await ask(node.member, { path: "/drip" })).body);
-  assert.match(await text(node.member), /"GET"/, "they may be quick");
+  let refused = 0;
+  const drip = (network: string, count: number): void => {
+    for (let sent = 0; sent < count; sent += 1) {
+      ask(node.member, { path: "/drip", network }).then(
+        ({ body }) => bodies.push(body),
+        (error: unknown) => {
+          assert.ok(unreachable(error));
+          refused += 1;
+        },
+      );
+    }
+  };
+  drip("x", 150);
+  await turnsUntil(() => bodies.length === 43);
+  assert.match(await text(node.member, { network: "y" }), /"GET"/, "the places of others are free");
   clock.advance(1000);
-  await assert.rejects(ask(node.member), unreachable);
+  await turnsUntil(() => refused === 150 - 43);
+  // Two thirds of the 48 connections for slow bodies are theirs, too.
+  drip("x", 150);
+  await turnsUntil(() => bodies.length === 43 + 32);
+  assert.match(await text(node.member, { network: "y" }), /"GET"/);
+  drip("y", 10);
+  await turnsUntil(() => bodies.length === 43 + 32 + 10);
+  clock.advance(1000);
+  await turnsUntil(() => refused === 2 * 150 - 43 - 32);
   assert.equal(client.isShunned(node.member), false);
+  const all = bodies.map(async (body) => await body.text());
   for (const response of dripping) response.end();
-  for (const body of bodies) assert.equal(await body.text(), "a");
+  for (const body of all) assert.equal(await body, "a");
   await turnsUntil(() => bodies.every(({ closed }) => closed));
-  assert.match(await text(node.member), /"GET"/);
-  assert.equal(client.counts().refused, 1);
+  drip("x", 150);
+  await turnsUntil(() => bodies.length === 43 + 32 + 10 + 43);
 });
 
-test("requests that wait behind slow bodies give up soon, and the member is not shunned", async (t) => {
-  const node = await startNode(t, [secretA], (_asked, response) => {
-    response.write("a");
-  });
-  const clock = fakeClock();
-  const { ask, client } = startAsker(t, [secretA], { clock });
-  for (let count = 0; count < 64; count += 1) (await ask(node.member, { path: "/drip" })).body.on("error", () => {});
-  const waiting = ask(node.member, { path: "/waits", timeoutMs: 12_000 });
-  waiting.catch(() => undefined);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  clock.advance(500);
-  clock.advance(500);
-  await assert.rejects(waiting, unreachable);
-  assert.equal(client.isShunned(node.member), false);
+test("a request that is dropped while it waits for a connection leaves its turn to the next", async (t) => {
+  const { node, dripping, ask, text } = await startDripping(t);
+  for (let count = 0; count < 43; count += 1) {
+    (await ask(node.member, { path: "/drip" })).body.on("error", () => undefined).resume();
+  }
+  const leaving = new AbortController();
+  const left = ask(node.member, { signal: leaving.signal });
+  const next = text(node.member);
+  leaving.abort(new Error("the client left"));
+  await assert.rejects(left, /the client left/);
+  dripping[0]?.end();
+  assert.match(await next, /"GET"/);
 });

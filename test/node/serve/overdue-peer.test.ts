@@ -59,6 +59,7 @@ function startAsker(t: TestContext, members: readonly Member[]) {
       triesMax: 2,
       path: "/v1/image",
       headers: {},
+      network: "192.0.2.0/24",
       timeoutMs,
       read: async ({ body }) => await body.text(),
     });

@@ -12,7 +12,7 @@ import {
   type PlacedBody,
 } from "../../../../node/fetch/upstream/held-bodies.ts";
 import { isSuspect, type Suspects } from "../../../../node/fetch/upstream/overdue.ts";
-import { createPlaces } from "../../../../node/fetch/upstream/places.ts";
+import { createPlaces } from "#base/places.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
 
 interface FakeBody {

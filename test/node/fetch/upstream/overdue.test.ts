@@ -10,14 +10,7 @@ import {
   suspect,
   type Suspects,
 } from "../../../../node/fetch/upstream/overdue.ts";
-import {
-  createPlaces,
-  joinQueue,
-  nextBeyondBounds,
-  nextInTurn,
-  type PlaceWish,
-  takePlace,
-} from "../../../../node/fetch/upstream/places.ts";
+import { createPlaces, joinQueue, nextBeyondBounds, nextInTurn, type PlaceWish, takePlace } from "#base/places.ts";
 
 const nowMs = 100_000;
 

@@ -12,7 +12,7 @@ import {
   type PlaceWish,
   releasePlace,
   takePlace,
-} from "../../../../node/fetch/upstream/places.ts";
+} from "#base/places.ts";
 
 const open = (placesMax = 64, waitingMax = 1000): Places<string> => createPlaces({ placesMax, waitingMax });
 const wish = (network: string, url: string): PlaceWish => ({ network, url });

@@ -1,9 +1,10 @@
 /**
- * The places at one origin, and who gets the next one. A place is one request in progress, and so one connection.
+ * The places at one origin or at another node, and who gets the next one. A place is one request in progress, and so
+ * one connection.
  *
  *   waiting     network ─▶ URL ─▶ requests, oldest first
  *   next        round robin over networks, and within a network over its URLs; networks that are suspected
- *               (overdue.ts) when no other waits
+ *               (fetch/upstream/overdue.ts) when no other waits
  *   in use      per URL and per network, so that neither takes the pool:
  *
  *     a URL gets a place while it holds fewer than half as many as are free:      alone up to 22 of 64
@@ -15,7 +16,7 @@
  *
  * When too many wait, the network with the most waiting requests loses one, never another network.
  *
- * Pure: no clock, no promises. admission.ts calls it.
+ * Pure: no clock, no promises. fetch/upstream/admission.ts and peer/member-places.ts call it.
  */
 
 /** What a place is for. */

@@ -1,0 +1,137 @@
+/**
+ * Places for requests to one member, shared fairly between client networks (base/places.ts), so that none takes all
+ * connections to it: a network that is alone gets two thirds.
+ *
+ *   request ──▶ a place, at once or in turn ──▶ head, body ──▶ the place is free
+ *                  └─ none within `waitMsMax`: refused     └─ slow: it gives up its place, and keeps its connection
+ *
+ * A body is slow when it has taken long: its origin or its client is, and it may go on for as long as it likes. The
+ * connections of slow bodies are limited, too, and shared in the same way. Beyond that, a slow body keeps its place.
+ */
+import type { Cancel, Clock } from "#base/clock.ts";
+import {
+  createPlaces,
+  hasPlaceFor,
+  joinQueue,
+  leaveQueue,
+  nextInTurn,
+  type Places,
+  type PlaceWish,
+  releasePlace,
+  takePlace,
+} from "#base/places.ts";
+
+const placesMax = 64;
+/** Connections of slow bodies, in addition. */
+const slowBodiesMax = 48;
+/** Connections to one member. Each costs some 60 KB on both sides. */
+export const connectionsMax = placesMax + slowBodiesMax;
+const slowBodyMs = 1000;
+/** Requests that wait for a place; each holds a client's request. */
+const waitingMax = 512;
+/** Whoever waits for longer is served sooner by another member, or by this node itself. */
+const waitMsMax = 1000;
+
+interface Waiter {
+  readonly grant: () => void;
+  readonly refuse: (error: Error) => void;
+}
+
+export interface MemberPlaces {
+  readonly clock: Clock;
+  readonly places: Places<Waiter>;
+  /** Their places are connections beyond the others; nobody waits for one. */
+  readonly slow: Places<never>;
+  entered: number;
+}
+
+/** There is no place: that says nothing about the member. */
+export class NoPlace extends Error {}
+
+export function createMemberPlaces(clock: Clock): MemberPlaces {
+  return {
+    clock,
+    places: createPlaces({ placesMax, waitingMax }),
+    slow: createPlaces({ placesMax: slowBodiesMax, waitingMax: 0 }),
+    entered: 0,
+  };
+}
+
+export interface MemberPlace {
+  /** The body has begun: it may become slow. */
+  readonly bodyBegins: () => void;
+  /** Gives back what it has; more than once is harmless. */
+  readonly leave: () => void;
+}
+
+/**
+ * Waits for a place.
+ * @param network of the client that the request is for
+ * @param signal ends the wait; its reason is thrown
+ * @throws NoPlace
+ */
+export async function enter(state: MemberPlaces, network: string, signal: AbortSignal): Promise<MemberPlace> {
+  const { clock, places } = state;
+  state.entered += 1;
+  // Requests for one URL have joined each other before they come here.
+  const wish: PlaceWish = { network, url: `${state.entered}` };
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // It leaves the queue in the same turn, so that it can't be granted a place that it does not take.
+  const refuse = (error: Error): void => {
+    leaveQueue(places, wish, waiter);
+    reject(error);
+  };
+  const waiter: Waiter = { grant: resolve, refuse };
+  joinQueue(places, wish, waiter)?.refuse(new NoPlace("too many requests are waiting for a connection to it"));
+  pump(state);
+  const abort = (): void => {
+    refuse(signal.reason as Error);
+  };
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+  const cancel = clock.after(waitMsMax, () => {
+    refuse(new NoPlace(`no connection to it became free within ${waitMsMax} ms`));
+  });
+  try {
+    await promise;
+  } finally {
+    cancel();
+    signal.removeEventListener("abort", abort);
+  }
+  return placeOf(state, wish);
+}
+
+function placeOf(state: MemberPlaces, wish: PlaceWish): MemberPlace {
+  const { clock, places, slow } = state;
+  let has: "place" | "slow" | "nothing" = "place";
+  let cancelSlow: Cancel = () => undefined;
+  const giveUp = (): void => {
+    if (!hasPlaceFor(slow, wish)) {
+      cancelSlow = clock.after(slowBodyMs, giveUp);
+      return;
+    }
+    takePlace(slow, wish);
+    has = "slow";
+    releasePlace(places, wish);
+    pump(state);
+  };
+  return {
+    bodyBegins() {
+      if (has === "place") cancelSlow = clock.after(slowBodyMs, giveUp);
+    },
+    leave() {
+      cancelSlow();
+      if (has === "slow") releasePlace(slow, wish);
+      if (has === "place") {
+        releasePlace(places, wish);
+        has = "nothing";
+        pump(state);
+      }
+      has = "nothing";
+    },
+  };
+}
+
+function pump({ places }: MemberPlaces): void {
+  for (let waiter = nextInTurn(places); waiter !== undefined; waiter = nextInTurn(places)) waiter.grant();
+}
