@@ -134,8 +134,7 @@ interface Sender {
   readonly counts: Counts;
   /** Makes later requests to the member use new connections. */
   readonly renew: (line: Line) => void;
-  /** Asks the member for a sign of life; without one, it is shunned. Never rejects. */
-  readonly isAlive: (line: Line) => Promise<boolean>;
+  readonly keys: () => readonly ChannelKey[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -159,7 +158,7 @@ export function openPeerClient(options: {
   const counts: Counts = { requests: 0, failures: 0, refused: 0, retried: 0, connections: 0, previousSecrets: 0 };
   const retired = new Set<Pool>();
   let isClosed = false;
-  const sender: Sender = { self, counts, renew, isAlive, clock, log };
+  const sender: Sender = { self, counts, keys, renew, clock, log };
   const lines = new LRUCache<string, Line>({ max: membersMax, dispose: ({ pool }) => retire(pool) });
 
   /** Lets the pool finish its running requests, then closes it. */
@@ -208,19 +207,6 @@ export function openPeerClient(options: {
     retire(line.pool);
     line.pool = openPool(line.member);
     line.request = watchedRequests(line.pool);
-  }
-
-  async function isAlive(line: Line): Promise<boolean> {
-    const { member } = line;
-    const begunMs = clock.monotonicMs();
-    // A connection that is not established in time is no sign, but one that is refused is.
-    const connect = connectorTo(member, { keys, timeoutMs: 2 * signMs, counts, clock });
-    line.sign ??= hasSignOfLife(originOf(member), connect, { [fromField]: self }, clock).then((lives) => {
-      line.sign = undefined;
-      if (!lives) shun(sender, line, begunMs, "it is silent, and shows no sign of life");
-      return lives;
-    });
-    return await line.sign;
   }
 
   /** Whether the member is shunned; after its wait, this starts a check whether it is back. */
@@ -288,7 +274,7 @@ async function send(
     deadline.abort(new Error(`no answer within ${timeoutMs} ms`));
   });
   const endIfSilent = async (): Promise<void> => {
-    if (!(await sender.isAlive(line))) deadline.abort(new Error(`no answer, and no sign of life within ${signMs} ms`));
+    if (!(await isAlive(sender, line))) deadline.abort(new Error(`no answer, and no sign of life within ${signMs} ms`));
   };
   const unask = clock.every(headDoubtMs, () => void endIfSilent());
   const abort = (): void => {
@@ -312,7 +298,7 @@ async function send(
       // undici ignores the signal of a request that still waits for a connection.
       const answer = await before(deadline.signal, work);
       const endIfFrozen = (): void => {
-        watch.doubt(() => sender.isAlive(line));
+        watch.doubt(() => isAlive(sender, line));
       };
       return { ...answer, endIfFrozen };
     } catch (error) {
@@ -346,6 +332,21 @@ async function send(
     unask();
     signal?.removeEventListener("abort", abort);
   }
+}
+
+/** Asks the member for a sign of life; without one, it is shunned. Never rejects. */
+async function isAlive(sender: Sender, line: Line): Promise<boolean> {
+  const { self, keys, counts, clock } = sender;
+  const { member } = line;
+  const begunMs = clock.monotonicMs();
+  // A connection that is not established in time is no sign, but one that is refused is.
+  const connect = connectorTo(member, { keys, timeoutMs: 2 * signMs, counts, clock });
+  line.sign ??= hasSignOfLife(originOf(member), connect, { [fromField]: self }, clock).then((lives) => {
+    line.sign = undefined;
+    if (!lives) shun(sender, line, begunMs, "it is silent, and shows no sign of life");
+    return lives;
+  });
+  return await line.sign;
 }
 
 /** Something that began then failed: the member gets no more requests for a while, unless it has answered since. */
