@@ -17,6 +17,7 @@ import type { Crowd } from "./crowd.ts";
 import type { CommonFields, LaneSink } from "./lane-sink.ts";
 import type { Relay } from "./relay.ts";
 import type { RequestHead } from "./request-head.ts";
+import type { LineState } from "./request-line.ts";
 import type { Holder, Unfinished } from "./unfinished.ts";
 
 /** A request as the front hands it to whoever decides about it. Its bytes are its own, and are never overwritten. */
@@ -41,13 +42,16 @@ export interface FrontParts {
   readonly serve: (relay: Relay) => void;
   /** Whether Node's server has responses to send on a relay. */
   readonly isAnswering: (relay: Relay) => boolean;
-  /** Answers a request whose head did not arrive in full in time, and closes the connection. */
-  readonly tooLate: (socket: ClientConnection) => void;
+  /** Answers bytes that are no request, or not in time, and closes the connection. */
+  readonly refuse: (socket: ClientConnection, why: Refusal) => void;
   readonly waits: { readonly headers: number; readonly idle: number };
   /** Idle connections make room for new ones. */
   readonly crowd: Crowd;
   readonly clock: Clock;
 }
+
+/** "late": the request head did not arrive in full in time. "line": the request line is not as in RFC 9112 §3. */
+export type Refusal = "late" | "line";
 
 /** "refused": the client gets its last response, and what it still sends is dropped. */
 export type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
@@ -60,6 +64,8 @@ export interface Connection extends Holder {
   /** Bytes that are not answered yet: the beginning of a request, or requests that wait. */
   rest: Buffer | null;
   relay: Relay | null;
+  /** How far the first request line is read that is relayed with everything behind it. */
+  line: LineState;
   /** That Node's server has of requests which have not begun. */
   relayedBytes: number;
   /** Whether Node's parser has asked for more. */

@@ -15,6 +15,7 @@ import { answered, arrived, ended } from "./reading.ts";
 import { dropRest, holds, holdsNothing, refuse } from "./refusing.ts";
 import { isEncrypted } from "./relay.ts";
 import { newRequestHead } from "./request-head.ts";
+import { lineStates } from "./request-line.ts";
 import { createUnfinished } from "./unfinished.ts";
 
 export interface Front {
@@ -119,6 +120,7 @@ function accept(state: State, socket: ClientConnection): void {
     phase: "reading",
     rest: null,
     relay: null,
+    line: lineStates.done,
     relayedBytes: 0,
     isWanted: false,
     pieces: 0,
@@ -135,7 +137,7 @@ function accept(state: State, socket: ClientConnection): void {
     ended(state, connection);
   });
   socket.on("late", () => {
-    if (connection.phase === "reading") refuse(state, connection);
+    if (connection.phase === "reading") refuse(state, connection, "late");
   });
   socket.on("error", () => undefined); // followed by "close"
   socket.on("close", () => {
@@ -152,7 +154,7 @@ function sweep(state: State): void {
     if (phase !== "reading") continue;
     const silentMs = nowMs - sinceMs;
     if (rest !== null && silentMs >= headers) {
-      refuse(state, connection);
+      refuse(state, connection, "late");
     } else if (rest === null && silentMs >= (hasAnswered ? idle : headers)) socket.destroySoon();
   }
 }

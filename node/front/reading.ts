@@ -4,7 +4,7 @@
  */
 import { type Connection, readOn, type State, waitingBytesMax } from "./connection.ts";
 import { drop, holds } from "./refusing.ts";
-import { feed, relayForGood, relayOne } from "./relaying.ts";
+import { feed, isWrongLine, relayForGood, relayOne } from "./relaying.ts";
 import { readRequestHead } from "./request-head.ts";
 
 /**
@@ -29,6 +29,7 @@ export function arrived(state: State, connection: Connection, chunk: Buffer): vo
     read(state, connection, bytes);
     return;
   }
+  if (phase === "relayed" && isWrongLine(state, connection, chunk)) return;
   connection.rest = bytes;
   if (bytes.length > waitingBytesMax) socket.pause();
   holds(state, connection);

@@ -2,7 +2,7 @@
  * Refused clients: what they still send is dropped, and their connection closes. Also keeps account of the incomplete
  * heads that are held (unfinished.ts).
  */
-import type { Connection, State } from "./connection.ts";
+import type { Connection, Refusal, State } from "./connection.ts";
 import { hold } from "./unfinished.ts";
 
 /** Up to this size, what a refused client still sends is read and dropped, so that it can read its last response. */
@@ -22,10 +22,10 @@ export function drop(connection: Connection, chunk: Buffer): void {
   if (connection.droppedBytes > droppedBytesMax) connection.socket.pause();
 }
 
-/** Refuses a client whose request head does not become complete. */
-export function refuse(state: State, connection: Connection): void {
+/** Refuses a client to which nothing is being sent. */
+export function refuse(state: State, connection: Connection, why: Refusal): void {
   dropRest(state, connection);
-  state.tooLate(connection.socket);
+  state.refuse(connection.socket, why);
 }
 
 /** The connection is closed. */
@@ -43,7 +43,7 @@ export function holds(state: State, connection: Connection): void {
   for (const other of state.connections) {
     if (other.heldBytes === 0 || !greedy.has(other.network())) continue;
     // A response may be in progress here, so no other response can be sent.
-    if (other.phase === "reading") refuse(state, other);
+    if (other.phase === "reading") refuse(state, other, "late");
     else other.socket.destroy();
   }
 }

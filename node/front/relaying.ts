@@ -4,10 +4,11 @@
  */
 import { closeLingering, isLingering } from "#base/lingering-close.ts";
 import { type Connection, readOn, type State } from "./connection.ts";
-import { droppedBytesMax, dropRest, holds } from "./refusing.ts";
+import { lineStates, readRequestLine } from "./request-line.ts";
+import { droppedBytesMax, dropRest, holds, refuse } from "./refusing.ts";
 import { openRelay, type Relay } from "./relay.ts";
 
-/** How long a refused client has to read its last response. */
+/** How long a client has to read its last response, while what it still sends is dropped. */
 const lingerMs = 2000;
 /** How much Node's parser gets at once. It calls back for each chunk of a body, and a chunk may have one byte. */
 const pushedBytesMax = 2048;
@@ -34,13 +35,28 @@ export function relayOne(state: State, connection: Connection, bytes: Buffer): v
 /** Relays everything that arrives on the connection from now on. */
 export function relayForGood(state: State, connection: Connection, bytes: Buffer | null): void {
   // Bytes that begin no request, such as empty lines, would start no other clock of Node's server.
-  if (connection.phase === "reading") connection.socket.setTimeout(state.waits.idle);
+  if (connection.phase === "reading") {
+    connection.socket.setTimeout(state.waits.idle);
+    connection.line = lineStates.before;
+    if (bytes !== null && isWrongLine(state, connection, bytes)) return;
+  }
   connection.phase = "relayed";
   connection.rest = bytes;
   relayOf(state, connection);
   holds(state, connection);
   readOn(connection);
   feed(state, connection);
+}
+
+/** Reads on in a request line that is relayed. If it is wrong, its client is refused. */
+export function isWrongLine(state: State, connection: Connection, bytes: Buffer): boolean {
+  const { line, relay } = connection;
+  // Node's parser may have found something else wrong before.
+  if (line === lineStates.done || (relay !== null && isLingering(relay))) return false;
+  connection.line = readRequestLine(line, bytes);
+  if (connection.line !== lineStates.wrong) return false;
+  refuse(state, connection, "line");
+  return true;
 }
 
 /** Gives Node's parser the next piece when it asks for one. The parser may refuse the rest after each piece. */
@@ -80,6 +96,8 @@ function relayOf(state: State, connection: Connection): Relay {
       feed(state, connection);
     },
     destroyed() {
+      // Otherwise a response was cut off, or the connection was idle.
+      if (relay.writableFinished && connection.phase !== "refused") dropRest(state, connection);
       if (connection.phase === "refused") closeLingering(socket, lingerMs, droppedBytesMax);
       else socket.destroy();
     },

@@ -13,6 +13,7 @@ import type { Http2Options } from "../http2/connection.ts";
 import { openHttp2 } from "../http2/http2.ts";
 import { openPipeline, type Pipeline } from "./pipeline.ts";
 import type { Clock } from "#base/clock.ts";
+import { NearcastError } from "#base/errors.ts";
 import { type AddressInfo, Server as SocketServer, type Socket } from "node:net";
 import { answerHalfClosed } from "#base/half-closed.ts";
 import { answerUnreadable, connectRefused } from "#base/unreadable-request.ts";
@@ -225,6 +226,8 @@ async function closeLane(server: Server, front: Front, lane: LaneListener, grace
   server.close();
 }
 
+const twoSpaces = new NearcastError("BAD_REQUEST", "the request line has two spaces in a row");
+
 /** How often HTTP/2 connections are charged for what serves no request. */
 const chargeMs = 1000;
 
@@ -250,8 +253,9 @@ function putInFront(
     ...common,
     answer,
     isAnswering,
-    tooLate(socket) {
-      answerUnreadable(Object.assign(new Error("too late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), socket);
+    refuse(socket, why) {
+      const late = Object.assign(new Error("too late"), { code: "ERR_HTTP_REQUEST_TIMEOUT" });
+      answerUnreadable(why === "late" ? late : twoSpaces, socket);
     },
   });
   const stops = [clock.every(waits.check, front.sweep)];

@@ -1,6 +1,6 @@
 /** Requests of one connection that the front and Node's server answer, in turn and at once. */
 import assert from "node:assert/strict";
-import { type Answer as Response, fieldOf, openLine, readAnswers } from "../http/raw.ts";
+import { type Answer as Response, fieldOf, openLine, problemOf, readAnswers } from "../http/raw.ts";
 import { get, sendHit, startFronted, test, turns } from "./fronted.ts";
 
 /** Who answered with which body. */
@@ -221,4 +221,25 @@ test("an answer that fails closes its connection, and no other", async (t) => {
   other.send(get("/hit", "Accept: */*"));
   await other.until((text) => text.endsWith("/hit"));
   assert.deepEqual(fronted.seen, ["front /hit"]);
+});
+
+test("a request line with two spaces is refused, in its turn and in any pieces (RFC 9112 §3)", async (t) => {
+  const { listener } = await startFronted(t);
+  const wrong = get("/x").replace(" /x", "  /x");
+  const rows = [wrong, `\r\n${wrong}`, get("/x").replace("/x ", "/x  "), wrong.replace("GET", "DELETE")];
+  for (const before of ["", get("/hit"), get("/a"), get("/hit") + get("/a")]) {
+    for (const bytes of rows) {
+      for (const cut of [bytes.length, 1, 5, 9]) {
+        const line = await openLine(listener);
+        line.send(before + bytes.slice(0, cut));
+        await turns(1);
+        line.send(bytes.slice(cut));
+        const answers = readAnswers(await line.rest());
+        const statuses = answers.map(({ status }) => status).join();
+        const wanted = [...before.matchAll(/GET/g)].map(() => "200,").join("");
+        assert.equal(statuses, `${wanted}400`, JSON.stringify([before, bytes, cut]));
+        assert.equal(problemOf(answers.at(-1) as Response)["detail"], "the request line has two spaces in a row");
+      }
+    }
+  }
 });

@@ -404,3 +404,19 @@ test("a client that leaves while it is not read is noticed when its response is 
   await turnsUntil(() => response.closed && asked.socket.destroyed);
   await fronted.nothingLeft();
 });
+
+test("a client that goes on sending behind its last request gets the response (RFC 9112 §9.6)", async (t) => {
+  const fronted = await startFronted(t);
+  const line = await openLine(fronted.listener);
+  line.socket.pause();
+  line.send(get("/a", "Connection: close"));
+  await turnsUntil(() => fronted.seen.length === 1);
+  for (let more = 0; more < 20; more += 1) {
+    await turns();
+    line.send("x".repeat(100));
+  }
+  line.socket.resume();
+  const [answer] = readAnswers(await line.rest());
+  assert.equal(answer?.body.toString(), "/a");
+  await fronted.nothingLeft();
+});
