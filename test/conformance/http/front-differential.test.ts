@@ -4,36 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Random, seededRandom } from "#base/random.ts";
-import type { Listener } from "../../../node/http/listener.ts";
+import { seededRandom } from "#base/random.ts";
+import { ask, last, randomPieces } from "../../support/differential.ts";
 import { rounds, seedOr } from "../../support/long.ts";
-import { type Answer, openLine, readAnswers } from "../../node/http/raw.ts";
-import { comparable, openBoth, randomRequest, type Request, stored, textOf, unstored } from "./corpus.ts";
-
-/** Ends a group: the front does not answer requests that close their connection. */
-const last: Request = {
-  method: "GET",
-  target: "/",
-  host: "unknown.test",
-  lines: ["Host: unknown.test", "Connection: close"],
-};
-
-/** Pieces of the bytes, cut at random. */
-function randomPieces(bytes: Buffer, random: Random): Buffer[] {
-  const count = random() < 0.5 ? 0 : Math.floor(random() * 5);
-  const cuts = Array.from({ length: count }, () => Math.floor(random() * bytes.length)).toSorted((a, b) => a - b);
-  return [0, ...cuts].map((start, index) => bytes.subarray(start, cuts[index] ?? bytes.length));
-}
-
-async function ask(listener: Listener, pieces: readonly Buffer[], group: readonly Request[]): Promise<Answer[]> {
-  const line = await openLine(listener);
-  line.socket.setNoDelay(true);
-  for (const [index, piece] of pieces.entries()) {
-    if (index > 0) await new Promise((resolve) => setImmediate(resolve));
-    line.send(piece);
-  }
-  return readAnswers(await line.rest(), { isHead: group.map(({ method }) => method === "HEAD") });
-}
+import { comparable, openBoth, randomRequest, stored, textOf, unstored } from "./corpus.ts";
 
 test("responses are the same with and without the front", async (t) => {
   const seed = seedOr(2026);

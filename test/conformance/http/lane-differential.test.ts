@@ -6,39 +6,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Random, seededRandom } from "#base/random.ts";
-import type { Listener } from "../../../node/http/listener.ts";
+import { ask, last, randomPieces } from "../../support/differential.ts";
 import { rounds, seedOr } from "../../support/long.ts";
 import { lanesWithReady } from "../../support/shared-lanes.ts";
-import { type Answer, openLine, readAnswers } from "../../node/http/raw.ts";
+import type { Answer } from "../../node/http/raw.ts";
 import { comparable, openBoth, randomRequest, type Request, textOf } from "./corpus.ts";
 
-const last: Request = {
-  method: "GET",
-  target: "/",
-  host: "unknown.test",
-  lines: ["Host: unknown.test", "Connection: close"],
-};
 /**
  * The test can't stop the time: the lifetimes of the first two end meanwhile, and what an origin's failures lead to
  * depends on the moment.
  */
 const timed = ["/a", "/short", "/failing"];
-
-function randomPieces(bytes: Buffer, random: Random): Buffer[] {
-  const count = random() < 0.5 ? 0 : Math.floor(random() * 5);
-  const cuts = Array.from({ length: count }, () => Math.floor(random() * bytes.length)).toSorted((a, b) => a - b);
-  return [0, ...cuts].map((start, index) => bytes.subarray(start, cuts[index] ?? bytes.length));
-}
-
-async function ask(listener: Listener, pieces: readonly Buffer[], group: readonly Request[]): Promise<Answer[]> {
-  const line = await openLine(listener);
-  line.socket.setNoDelay(true);
-  for (const [index, piece] of pieces.entries()) {
-    if (index > 0) await new Promise((resolve) => setImmediate(resolve));
-    line.send(piece);
-  }
-  return readAnswers(await line.rest(), { isHead: group.map(({ method }) => method === "HEAD") });
-}
 
 /** The two edges fetched their objects at slightly different times. */
 function timeless(answer: Answer): unknown {
