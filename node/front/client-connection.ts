@@ -22,4 +22,9 @@ export interface ClientConnection extends Duplex {
    * have it back. Absent: nobody has.
    */
   readonly offerBack?: () => void;
+  /**
+   * Says whether a response is in progress, or only the beginning of a request is there: such a connection may have to
+   * make room (crowd.ts). At first, one is in progress. Absent: whoever asks looks for itself.
+   */
+  readonly setBusy?: (isBusy: boolean) => void;
 }

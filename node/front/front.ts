@@ -56,6 +56,7 @@ export function openFront(parts: FrontParts): Front {
       const connection = state.byRelay.get(relay);
       if (connection === undefined) return;
       connection.relayedBytes = 0;
+      connection.socket.setBusy?.(true);
       holds(state, connection);
     },
     idle(relay) {
@@ -63,7 +64,10 @@ export function openFront(parts: FrontParts): Front {
       if (connection?.phase === "relaying") {
         connection.socket.setTimeout(0); // the server's own, for an idle connection
         answered(state, connection);
-      } else if (state.isDraining) connection?.socket.destroySoon();
+        return;
+      }
+      connection?.socket.setBusy?.(false);
+      if (state.isDraining) connection?.socket.destroySoon();
     },
     refuse(relay) {
       const connection = state.byRelay.get(relay);

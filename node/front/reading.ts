@@ -44,6 +44,7 @@ function read(state: State, connection: Connection, bytes: Buffer): void {
       if (connection.pieces === 0) connection.sinceMs = state.clock.monotonicMs();
       connection.pieces += 1;
       connection.rest = bytes;
+      connection.socket.setBusy?.(false);
       if (connection.pieces > piecesMax) relayForGood(state, connection, bytes);
       else holds(state, connection);
       return;
@@ -52,6 +53,7 @@ function read(state: State, connection: Connection, bytes: Buffer): void {
       return;
     case "whole":
       connection.pieces = 0;
+      connection.socket.setBusy?.(true);
       connection.rest = restOf(bytes, head.lengthBytes);
       holds(state, connection);
       if (connection.phase === "reading") answerOne(state, connection, bytes);

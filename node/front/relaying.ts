@@ -37,6 +37,7 @@ export function relayForGood(state: State, connection: Connection, bytes: Buffer
   // Bytes that begin no request, such as empty lines, would start no other clock of Node's server.
   if (connection.phase === "reading") {
     connection.socket.setTimeout(state.waits.idle);
+    connection.socket.setBusy?.(false);
     connection.line = lineStates.before;
     if (bytes !== null && isWrongLine(state, connection, bytes)) return;
   }

@@ -27,7 +27,7 @@ import {
 } from "./lane.ts";
 import { answerReady, sendRest } from "./hits.ts";
 import { closeOverdue, passInTurn } from "./session-turns.ts";
-import { abandon, closeClient, closePair, holds, pass, takeBack, tell, watchBoth } from "./sessions.ts";
+import { abandon, closePair, holds, pass, takeBack, tell, watchBoth } from "./sessions.ts";
 
 /** Connections accepted per wake-up: the clients that are there already have their turn in between. */
 const acceptedMax = 64;
@@ -117,13 +117,17 @@ function hasRoom(lane: Lane, listening: ListeningSocket): boolean {
 
 /** Closes connections that wait for their clients (crowd.ts). */
 function makeRoom(lane: Lane, listening: ListeningSocket): void {
-  const isHere = (client: Client): boolean =>
-    client.listening === listening && isAlone(client) && client.unsent === null && !client.isWaiting;
+  const isHere = (client: Client): boolean => client.listening === listening && !isBusy(client);
   const wanted = Math.ceil(listening.rules.connectionsMax * freedShare);
   for (const client of crowdOf(lane.clients.values(), isHere, wanted)) {
     count(lane.counts, "refused");
     drop(lane, client);
   }
+}
+
+/** Whether a response is in progress, here or in the main thread, or a request waits for its turn. */
+function isBusy({ pair, unsent, isWaiting }: Client): boolean {
+  return unsent !== null || isWaiting || (pair !== null && !pair.isQuiet && pair.isBusy);
 }
 
 /** Whether nothing is in progress, and nothing has begun. */
@@ -138,8 +142,8 @@ function isAlone({ pair }: Client): boolean {
 
 /** Closes the connection of a client that nobody answers. */
 function drop(lane: Lane, client: Client): void {
-  if (client.pair !== null) takeBack(lane, client.pair);
-  closeClient(lane, client);
+  if (client.pair?.isQuiet === true) takeBack(lane, client.pair);
+  abandon(lane, client);
 }
 
 export function readClient(lane: Lane, client: Client): void {
@@ -319,8 +323,8 @@ export function drain(lane: Lane, listening: ListeningSocket): void {
   unwatch(lane, listening);
   if (listening.openClients === 0) lane.drained(listening.id);
   for (const client of lane.clients.values()) {
-    const isBusy = client.unsent !== null || client.isWaiting;
-    if (client.listening === listening && isAlone(client) && !isBusy) drop(lane, client);
+    const isIdleOne = client.unsent === null && !client.isWaiting && isAlone(client);
+    if (client.listening === listening && isIdleOne) drop(lane, client);
   }
 }
 

@@ -7,23 +7,26 @@
  *                   gone | leave              the client was reset | the lane takes the connection back
  *   main ──▶ lane   taken                     one turn of the event loop after "begin": another session may begin
  *                   data …, end               the response's bytes; the connection's sending side closes
+ *                   busy                      value 1: a response is in progress, or 0: a request has only begun
  *                   idle                      all requests are answered in the first `value` bytes of the client
  *                   closed                    the last frame of every session
  *
  * A session is over for the lane when it has read "closed"; then the pair is free. If the lane has not said "gone" or
  * "leave" before, "closed" closes the client's connection. Until the next "begin", the main thread ignores what comes.
  *
+ * A session is busy until "busy" says otherwise.
+ *
  * After "idle", the lane may answer requests itself, or take the connection back, if it has sent no more than those
  * bytes. Otherwise another "idle" will follow.
  *
  * A frame begins with two numbers of 32 bits in host byte order: kind and value. The value is the number of bytes that
- * follow, except in "idle".
+ * follow, except in "idle" and "busy".
  */
 
 export const frameHeadBytes = 8;
 
 export const toMain = { begin: 1, data: 2, end: 3, late: 4, gone: 5, leave: 6 } as const;
-export const toLane = { data: 1, end: 2, idle: 3, closed: 4, taken: 5 } as const;
+export const toLane = { data: 1, end: 2, idle: 3, closed: 4, taken: 5, busy: 6 } as const;
 
 /** A longer "begin" is impossible: three numbers and an address. */
 export const beginBytesMax = 128;

@@ -162,6 +162,8 @@ export interface Pair extends Watched {
   sentBytes: number;
   /** The main thread has answered all of them: the lane reads requests itself. */
   isQuiet: boolean;
+  /** A response is in progress there. Otherwise, only the beginning of a request is. */
+  isBusy: boolean;
   /** Since when it is quiet, or leaving. */
   sinceMs: number;
   /** Frames that the pair has not taken. While there are some, the client is not read. */

@@ -116,6 +116,7 @@ function begin(end: End, { listener, address }: Beginning): void {
 function openSession(end: End, remoteAddress: string): Session {
   const { socket } = end;
   let timer: NodeJS.Timeout | undefined;
+  let isBusy = true;
   const send = (chunks: readonly Buffer[], done: (error?: Error | null) => void): void => {
     session.moved();
     socket.cork();
@@ -182,6 +183,11 @@ function openSession(end: End, remoteAddress: string): Session {
       if (stream.writable) stream.end();
       if (stream.writableFinished) stream.destroy();
       else stream.once("finish", () => stream.destroy());
+    },
+    setBusy(isNow: boolean) {
+      if (isBusy === isNow || stream.destroyed) return;
+      isBusy = isNow;
+      socket.write(frameHead(toLane.busy, Number(isNow)));
     },
     offerBack() {
       // A response in progress is followed by another offer.

@@ -45,6 +45,7 @@ export function pass(lane: Lane, client: Client, at: number, lengthBytes: number
     return false;
   }
   count(lane.counts, "relayed", Number(isNew || pair.isQuiet));
+  if (isNew || pair.isQuiet) pair.isBusy = true;
   setQuiet(lane, pair, false);
   pair.sentBytes += lengthBytes;
   let start = at - frameHeadBytes;
@@ -154,6 +155,7 @@ function openPair(lane: Lane): Pair | undefined {
     isNew: false,
     sentBytes: 0,
     isQuiet: false,
+    isBusy: true,
     sinceMs: 0,
     toMain: null,
     fromMain: null,
@@ -312,6 +314,9 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
       client.hasAnswered = true;
       client.sinceMs = lane.nowMs;
       setQuiet(lane, pair, true);
+      return;
+    case toLane.busy:
+      pair.isBusy = value === 1;
       return;
     case toLane.taken:
       noteTaken(lane, pair);

@@ -86,16 +86,41 @@ test("connections with incomplete heads make room, too", async (t) => {
   });
 });
 
-test(
-  "connections whose incomplete heads are in Node's parser make room, too",
-  { notInLane: "a lane does not know why the main thread does not answer" },
-  async (t) => {
+test("connections whose incomplete heads are in Node's parser make room, too", async (t) => {
+  await crowdedBy(t, async (socket) => {
+    socket.setNoDelay(true);
+    for (let piece = 0; piece < 20; piece += 1) {
+      socket.write(piece === 0 ? "GET /hit/never HTTP/1.1\r\n" : `X-${piece}: a\r\n`);
+      await turns(1);
+    }
+  });
+});
+
+const beginnings: [name: string, bytes: string, isAnswered: boolean][] = [
+  ["one letter of another method", "P", false],
+  ["a request that the front can't read, answered", get("/a").replace("GET", "OPTIONS"), true],
+  ["an answered request, and half of the next one", get("/a") + get("/b").slice(0, -4), true],
+];
+
+for (const [name, bytes, isAnswered] of beginnings) {
+  test(`connections with nothing in progress make room: ${name}`, async (t) => {
     await crowdedBy(t, async (socket) => {
-      socket.setNoDelay(true);
-      for (let piece = 0; piece < 20; piece += 1) {
-        socket.write(piece === 0 ? "GET /hit/never HTTP/1.1\r\n" : `X-${piece}: a\r\n`);
-        await turns(1);
-      }
+      socket.write(bytes);
+      if (isAnswered) await Promise.race([once(socket, "data"), once(socket, "close")]);
+      await turns();
     });
-  },
-);
+  });
+}
+
+test("a request that the front can't read is in progress as others are", async (t) => {
+  const fronted = await startFronted(t, { connectionsMax: 32 });
+  const { port } = fronted.listener;
+  const busy = await open(t, port, "127.0.8.1");
+  busy.write(get("/held").replace("GET", "OPTIONS"));
+  const held = await fronted.held();
+  for (let count = 0; count < 100; count += 1) await open(t, port, `127.0.8.${2 + (count % 50)}`);
+  assert.match(await ask(await open(t, port, "127.1.1.1"), "/hit/visitor"), /200/);
+  held.response.end("busy");
+  const [answer] = (await once(busy, "data")) as [Buffer];
+  assert.match(answer.toString(), /200/);
+});
