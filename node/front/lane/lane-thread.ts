@@ -4,6 +4,7 @@
  *   main thread ──order──▶ port, and then the bell: a descriptor that wakes the lane
  */
 import assert from "node:assert/strict";
+import { readlinkSync } from "node:fs";
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { type Arena, openStreamCalls } from "#base/system-calls.ts";
@@ -39,7 +40,8 @@ export type LaneOrder =
   | { readonly kind: "stop" };
 
 export type FromLane =
-  | { readonly kind: "ready" }
+  /** `thread`: a path in /proc that exists as long as the thread does; null: there is no /proc. */
+  | { readonly kind: "ready"; readonly thread: string | null }
   /** The main thread's end of a new pair. */
   | { readonly kind: "pair"; readonly descriptor: number }
   /** A listener that drains has no clients left. */
@@ -106,7 +108,16 @@ function take(order: LaneOrder): void {
   }
 }
 
-tell({ kind: "ready" });
+/** Read in this thread, so it is this thread's. */
+function ownThread(): string | null {
+  try {
+    return `/proc/${readlinkSync("/proc/thread-self")}`;
+  } catch {
+    return null;
+  }
+}
+
+tell({ kind: "ready", thread: ownThread() });
 while (!state.isStopped) loop.turn();
 loop.close();
 orders.close();

@@ -1,4 +1,5 @@
 /** The thread of one lane, as the main thread runs it. */
+import { existsSync } from "node:fs";
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { openFilesMax } from "#base/open-files.ts";
@@ -100,13 +101,22 @@ export function startLane(
     void worker.terminate();
   });
   let stopLooking: Cancel | undefined;
+  let isEnded = false;
   worker.on("message", (message: FromLane) => {
     switch (message.kind) {
       case "ready":
         giveUp();
-        stopLooking = whenHung(clock, counts, () => {
-          failure = new Error(`it made no turn for ${(looksMax * lookMs) / 1000} s`);
-          void endLane({ options: { clock } }, lane);
+        stopLooking = whenHung(clock, counts, message.thread, {
+          hung() {
+            failure = new Error(`it made no turn for ${(looksMax * lookMs) / 1000} s`);
+            void endLane({ options: { clock } }, lane);
+          },
+          // Node waits for a word of the thread, which will never come.
+          gone() {
+            failure = new Error("its thread is gone");
+            worker.unref();
+            end();
+          },
         });
         ready.resolve();
         return;
@@ -118,9 +128,11 @@ export function startLane(
         events.drained(message.id);
     }
   });
-  worker.once("exit", () => {
+  const end = (): void => {
     giveUp();
     stopLooking?.();
+    if (isEnded) return;
+    isEnded = true;
     orders.close();
     for (let at = owned.indexOf(1); at !== -1; at = owned.indexOf(1, at + 1)) calls.close(at);
     calls.close(bell);
@@ -128,21 +140,33 @@ export function startLane(
     ready.reject(new Error("a lane could not start", { cause: failure }));
     events.ended(failure);
     ended.resolve();
-  });
+  };
+  worker.once("exit", end);
   const startedMs = clock.monotonicMs();
   const lane = { worker, orders, bell, calls, control, startedMs, ready: ready.promise, ended: ended.promise };
   return lane;
 }
 
-/** Calls back if the lane hangs. A process that was stopped as a whole is no such case: then nobody looks either. */
-function whenHung(clock: Clock, counts: Counts, hung: () => void): Cancel {
+/**
+ * Calls back if the lane hangs, or its thread has ended without a word. A process that was stopped as a whole is no
+ * such case: then nobody looks either.
+ * @param thread exists as long as the thread; null: not known
+ */
+function whenHung(
+  clock: Clock,
+  counts: Counts,
+  thread: string | null,
+  { hung, gone }: { hung: () => void; gone: () => void },
+): Cancel {
   let turns = -1;
   let looks = 0;
   return clock.every(lookMs, () => {
     const now = read(counts, "turns");
     looks = now === turns ? looks + 1 : 0;
     turns = now;
-    if (looks === looksMax) hung();
+    // After an ordinary end, Node has said so by the second look.
+    if (looks >= 2 && thread !== null && !existsSync(thread)) gone();
+    else if (looks === looksMax) hung();
   });
 }
 

@@ -1,8 +1,11 @@
 /** Lanes that die: what their clients see, and that nobody else does. */
 import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
 import { loadKoffi } from "#base/koffi.ts";
@@ -106,6 +109,18 @@ test("a lane that hangs is ended, and another one takes its place", async (t) =>
   assert.equal(line.facts["err"].message, "it made no turn for 5 s");
   clock.advance(100);
   assert.equal(lanes.restarts(), 1);
+});
+
+test("a lane whose thread ends without a word is replaced", async (t) => {
+  const missing = lanesMissing();
+  if (!needs(t, missing === undefined && process.arch === "x64", missing ?? "only on x64")) return;
+  const file = fileURLToPath(new URL("silent-end.ts", import.meta.url));
+  const child = fork(file, { execArgv: [] });
+  t.after(() => child.kill("SIGKILL"));
+  const failed = once(child, "exit").then(([code]) => assert.fail(`it ended with ${String(code)}`));
+  const [told] = (await Promise.race([once(child, "message"), failed])) as [string];
+  assert.equal(told, "its thread is gone");
+  failed.catch(() => undefined);
 });
 
 test("lanes die again and again under load: each request is answered, or its connection ends", async (t) => {
