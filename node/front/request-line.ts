@@ -44,7 +44,8 @@ function next(state: LineState, byte: number): LineState {
       return isEnd ? done : byte === SP ? secondSpace : target;
     case secondSpace:
       return byte === SP ? wrong : done;
-    default:
+    case done:
+    case wrong:
       return state;
   }
 }
