@@ -13,7 +13,7 @@ import { listenInLane } from "../../http/both-forms.ts";
 import { exchange } from "../../http/raw.ts";
 import { get } from "../fronted.ts";
 
-/** exit() of one thread, on x86-64. A signal of this number, handled by syscall(), makes the thread that gets it exit. */
+/** exit() of one thread, on x86-64. A signal of this number, handled by syscall(), ends the thread that gets it. */
 const exitCall = 60;
 const killThreadCall = 234;
 
