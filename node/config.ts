@@ -68,15 +68,15 @@ export const edgeConfigSchema = Type.Object(
               pattern: "^[a-z0-9*._-]+$",
               maxLength: 253,
               description:
-                "host whose certificate clients get that send no server name, or one without certificate (default: " +
-                "the first certificate)",
+                "host whose certificate goes to clients that send no server name, or one without a certificate " +
+                "(default: the first certificate)",
             }),
           ),
           publicPort: Type.Optional(
             Type.Integer({
               minimum: 1,
               maximum: 65_535,
-              description: "port that redirects to HTTPS lead to (default: that of the first address)",
+              description: "port in redirects to HTTPS (default: that of the first address)",
             }),
           ),
         },
@@ -96,7 +96,7 @@ export const edgeConfigSchema = Type.Object(
             "the cores, but at least 1, or 0 where lanes are not available; 0: the main thread owns the connections",
         }),
       },
-      { ...strict, default: {}, description: "what stands between clients and the HTTP server" },
+      { ...strict, default: {}, description: "how the connections of HTTP clients are handled" },
     ),
     probeUrl: Type.Optional(
       Type.String({
@@ -141,7 +141,7 @@ export const edgeConfigSchema = Type.Object(
         asnFile: Type.Optional(
           Type.String({
             minLength: 1,
-            description: ".mmdb file of AS numbers, for overrides by `asn`; without it, those match no client",
+            description: ".mmdb file of AS numbers, for overrides by `asn`; without it, they match no client",
           }),
         ),
         threads: Type.Unsafe<number | "auto">({

@@ -151,7 +151,7 @@ function answerIn(message: Buffer, sent: Sent): Packet {
   if (message.length > sent.answerBytesMax) tooLong(message.length, sent);
   const packet = readMessage(message);
   const { header, questions } = packet;
-  if (header.id !== sent.id || header.qr !== 1) throw new Error("the server sent something else than the answer");
+  if (header.id !== sent.id || header.qr !== 1) throw new Error("the server sent something other than an answer");
   const [error] = packet.errors;
   // A truncated answer may end within a record; the query is repeated over TCP.
   if (error !== undefined && header.tc !== 1) throw new Error(`the answer is malformed: ${error.message}`);

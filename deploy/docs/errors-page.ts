@@ -51,15 +51,14 @@ const advice = {
     "If the origin is yours, add its network to `assets.privateNetworks` of the edge configuration. The log " +
     "names the address.",
   ORIGIN_BAD_ANSWER:
-    "Check which server answers at `origin.url`: it must be a nearcast origin. The origin of an assets host broke " +
-    "off, sent invalid HTTP, another version than 1.0 and 1.1, or a wrong length, failed with a response for one " +
-    "client only (`Set-Cookie`), or sent a status that does not fit the request: 205, 412, or 206 and 416 without a " +
-    "range.",
+    "Check that `origin.url` leads to a nearcast origin. If it was the origin of an assets host: it broke off, sent " +
+    "invalid HTTP, a version other than 1.0 and 1.1, or a wrong length, failed with a response for one client only " +
+    "(`Set-Cookie`), or sent a status that does not fit the request: 205, 412, or 206 and 416 without a range.",
   ORIGIN_REFUSED: "Copy the current edge token to the edge; see [Rotate secrets](runbook.md#rotate-secrets).",
   PEER_UNREACHABLE: "`nearcast status` shows which node is down. Nodes retry with another node automatically.",
   DECODER_CRASHED: "The log names the picture under the request ID. The edge tries the variant again after 30 s.",
   NETWORK_OVERLOADED:
-    "Request fewer new variants at a time, or smaller ones. Other networks are served; what is stored is served too.",
+    "Request fewer new variants at a time, or smaller ones. Other networks and stored pictures are not affected.",
   SOURCE_QUARANTINED:
     "The log names the picture, its last failure and the time left. Upload a repaired version: it is rendered at once.",
   DECODER_TIMEOUT: "The log names the picture under the request ID. The limit is `limits.renderTimeoutMs`.",

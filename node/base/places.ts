@@ -10,9 +10,9 @@
  *     a URL gets a place while it holds fewer than half as many as are free:      alone up to 22 of 64
  *     a network gets one while it holds fewer than twice as many as are free:     alone up to 43 of 64
  *
- * The limits shrink with the free places (dynamic thresholds: Choudhury and Hahne, 1998). So a URL that is alone gets
- * most of the pool, k hanging URLs share it, and some places stay free for those who come next. A fixed limit would
- * have to be small enough for the worst day, and would be too small on all others.
+ * The limits shrink with the free places (dynamic thresholds: Choudhury and Hahne, 1998). So a single URL gets most of
+ * the pool, k hanging URLs share it, and some places stay free for later requests. A fixed limit would have to be small
+ * enough for the worst day, and would be too small on all others.
  *
  * When too many wait, the network with the most waiting requests loses one, never another network.
  *

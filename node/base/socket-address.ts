@@ -18,7 +18,7 @@ export function writeSocketAddress(bytes: Uint8Array, { host, port }: { host: st
   bytes[socketAddress.port] = port >>> 8;
   bytes[socketAddress.port + 1] = port & 0xff;
   if (!isIPv6(host)) {
-    if (!readIpv4(host, bytes, socketAddress.address4)) throw new Error(`${host} is no IP address`);
+    if (!readIpv4(host, bytes, socketAddress.address4)) throw new Error(`${host} is not an IP address`);
     bytes[socketAddress.family] = AF_INET;
     return socketAddress.length4;
   }

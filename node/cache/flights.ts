@@ -5,9 +5,9 @@
  *   others ──▶ join ───────────┴─▶ all get its result, or all get its failure
  *
  * A flight leaves the table when its work ends, whether it succeeded or not, so a failure never stays. The work itself
- * must have a deadline. A purge that concerns a running flight overtakes it: callers that wait still get its result,
- * since they asked before the purge. Callers that ask later begin new work, and the old work can see that its result
- * must not be stored.
+ * must have a deadline. A purge that covers a running flight overtakes it: waiting callers still get its result, since
+ * they asked before the purge. Later callers begin new work, and the old work can see that its result must not be
+ * stored.
  *
  * A caller that joins with joinWhile() may leave. When nobody waits any more, the work's signal is aborted, and nobody
  * joins it.

@@ -1,5 +1,5 @@
 /**
- * A small number, its slot, for each key of a set, so that what is known of a key can stand in typed arrays. Pure.
+ * Gives each key of a set a small number, its slot, so that data about keys fits into typed arrays. Pure.
  *
  *   hash of the key ──▶ table (open addressing, at most three quarters full) ──▶ slot ──▶ key, hash
  *

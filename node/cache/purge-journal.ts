@@ -10,7 +10,7 @@
  * harmless.
  *
  * A line that was cut short at the end was never acknowledged: the feed sends that purge again. Any other line that
- * can't be read means that something was purged and nobody knows what, so everything counts as purged.
+ * can't be read means that an unknown purge is lost, so everything counts as purged.
  */
 import { open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";

@@ -1,23 +1,23 @@
 /**
- * Purges as marks: they tell which objects are purged, without a search for them. Pure.
+ * Purges as marks, which tell whether an object is purged without a search for it. Pure.
  *
  *   purge 71 of tag "news", hard          object, fetched at event 64 of the feed, with tags "host:…", "tag:news"
  *   ──▶ mark: news ▸ hard 71              ──▶ 64 < 71: purged, so a lookup does not find it
  *
  * A mark applies to a tag, to all tags with a prefix (the sources below a folder, the URLs below a path) or to
  * everything. Its value is the number of the purge in the feed. An object is purged if its fetch began before a mark
- * that concerns it. So one entry here purges a million objects, and a fetch that began before the purge is caught
+ * that covers it. So one entry here purges a million objects, and a fetch that began before the purge is purged, too,
  * whenever it ends. A hard mark makes an object absent. A soft mark makes it stale.
  *
  * Called by the tiers and records at each lookup and store, by the purger, by the sweep (purge-sweep.ts), which removes
  * purged objects later, and by the journal (purge-journal.ts), through which marks survive a restart.
  *
  * Invariants
- * - A mark stays as long as an object may exist that it concerns. The sweep calls `forgetMarks` when there is none.
+ * - A mark stays as long as it may cover an object. The sweep calls `forgetMarks` when there is none.
  * - A fill that began before a mark may end after the mark was forgotten. So nothing that is older than the newest
  *   forgotten mark is stored (`isStorable`).
- * - Past `marksMax`, wider marks replace the marks. More is purged then than was requested, never less. A soft mark
- *   becomes a wider soft mark, a hard mark a wider hard mark.
+ * - Past `marksMax`, wider marks replace the marks: more is purged than was requested, never less. A soft mark becomes a
+ *   wider soft mark, a hard mark a wider hard mark.
  */
 import { hostOfUrlTag, hostTag, isSourceTag, sourceTag } from "#purge/entry-tags.ts";
 import type { ObjectFacts } from "./object.ts";

@@ -1,7 +1,7 @@
 /**
  * Frees the space of purged objects in the background: walks over everything that is stored, in slices, and removes
- * what a hard mark concerns. A complete walk also allows marks to be forgotten, and it counts objects for the reports
- * of purges.
+ * objects that a hard mark covers. After a complete walk, marks can be forgotten, and the counts of objects are ready
+ * for the reports of purges.
  *
  *   purge ──▶ mark in force ──▶ walk: disk, memory, records ──▶ removals on disk ──▶ marks forgotten, reports sent
  *
@@ -9,11 +9,11 @@
  * during a walk were judged by all marks when they were stored.
  *
  * Marks are forgotten two minutes after the walk: a fill that began before a forgotten mark is not stored, and few
- * fills take longer. By then, the removals survive a power failure: otherwise, an object could come back to which no
- * mark applies any more.
+ * fills take longer. By then, the removals survive a power failure. Otherwise, an object could come back after its mark
+ * is gone.
  *
  * Walks don't overlap. A purge that comes during a walk leads to another walk after it. While soft marks are left, a
- * walk every ten minutes finds out whether they still concern anything.
+ * walk every ten minutes finds out whether they still cover anything.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";

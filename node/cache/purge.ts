@@ -1,8 +1,8 @@
 /**
- * A purge, and whether it concerns an object. Pure.
+ * A purge, and whether it covers an object. Pure.
  *
- * A purge names tags, prefixes of tags, or everything. It concerns objects whose fetch began before the purge was
- * published (`feedSeq` below that of the purge), so it also catches a fill that began earlier and ends later.
+ * A purge names tags, prefixes of tags, or everything. It covers objects whose fetch began before the purge was
+ * published (`feedSeq` below that of the purge), including a fill that began earlier and ends later.
  */
 import { sourceTag } from "#purge/entry-tags.ts";
 import type { ObjectFacts } from "./object.ts";

@@ -1,6 +1,6 @@
 /**
- * What a walk of the sweep does with each object: keeps it, or removes it because a hard mark concerns it. It also
- * notes which soft marks still concern something, and reports what is counted.
+ * What a walk of the sweep does with each object: keeps it, or removes it because a hard mark covers it. It also notes
+ * which soft marks still cover something, and reports what is counted.
  *
  * The index of the disk tier has only hashes of tags. They decide, unless a mark is for a prefix or objects are being
  * counted: then the head of the object must be read ("look"). Two tags with the same hash may cost an object its place,

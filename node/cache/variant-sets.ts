@@ -1,12 +1,12 @@
 /**
- * Which variants of each source are stored, so that no source has more than so many: whoever requests a picture in
- * thousands of sizes replaces other sizes of that picture, and nothing else. Pure but for what it remembers.
+ * Which variants of each source are stored, and a limit on their number: whoever requests a picture in thousands of
+ * sizes replaces other sizes of that picture, and nothing else. Pure, except for its memory.
  *
  *   first use ─▶ on trial ──used again──▶ kept, up to three quarters ──too many──▶ on trial again
  *                   └──too many──▶ to be removed
  *
- * What was requested only once goes first (segmented LRU: Karedla, Love and Wherry, 1994), so junk pushes out junk. To
- * store nothing beyond the bound instead would leave it to the first junk which sizes are never stored.
+ * Variants that were requested only once go first (segmented LRU: Karedla, Love and Wherry, 1994), so junk pushes out
+ * junk. If nothing were stored beyond the limit instead, the first junk would keep useful sizes out forever.
  *
  * A source whose uses are forgotten here keeps what is stored of it, and begins anew with the next use.
  */

@@ -1,5 +1,5 @@
 /**
- * Bodies in memory that receivers have not taken yet. The cache may drop such a body meanwhile, but its memory stays in
+ * Bodies in memory that receivers have not received in full. The cache may drop such a body, but its memory stays in
  * use until the last receiver has it, so it counts in the budget of bytes in flight: once, however many receive it.
  *
  * It counts in the share of the first receiver, until the last one has left.

@@ -1,5 +1,5 @@
 /**
- * A limit on bytes in flight: bytes that were read for receivers that have not taken them yet.
+ * A limit on bytes in flight: bytes that were read for receivers and not received yet.
  *
  *   take ──room in the budget, and in the share──▶ at once
  *     └──▶ waits: shares take turns, first come first served within a share ──▶ bytes are freed ──▶ taken

@@ -1,6 +1,6 @@
 /**
- * The room of one receiver in the budget of bytes in flight: one chunk, or nothing. A receiver that leaves stops
- * waiting for room.
+ * The room of one receiver in the budget of bytes in flight: one chunk or nothing. A receiver that leaves stops waiting
+ * for room.
  */
 import type { ByteBudget } from "./byte-budget.ts";
 import type { Sink } from "./sink.ts";

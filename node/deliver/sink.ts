@@ -1,5 +1,5 @@
 /**
- * Whatever carries one response to whoever requested it: a client's connection, or a peer's.
+ * A sink carries one response to a client or a peer.
  *
  * Order of calls: head(), then end(), or any number of write() and then end() or cut().
  */

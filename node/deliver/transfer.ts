@@ -6,7 +6,7 @@
  * Each chunk takes a turn (turns.ts), so that large responses leave the event loop to other requests.
  *
  * A receiver holds at most one chunk, however slowly it reads, and none while the source of the body is slow. A
- * receiver that took its chunk slowly queues again for the next one, so slow receivers take turns in the budget. A
+ * receiver that reads its chunk slowly queues again for the next one, so slow receivers take turns in the budget. A
  * receiver below the minimum rate is cut off, because it holds a connection and a chunk that others wait for. When a
  * receiver leaves, its reader is closed and its room is freed at once, whatever it was waiting for.
  */

@@ -8,9 +8,9 @@
  *             └── its client leaves, too many wait, or for too long ──▶ refused
  *
  * A share is a client network. Shares take turns, so one with a thousand waiting requests gets no more turns than one
- * with a single request. A round is one turn of the loop. It is extended by a few turns while each of them accepts a
- * connection: the loop accepts one per turn, so more connections are likely to wait in the kernel, and anything that
- * begins now would delay them all.
+ * with a single request. A round is one turn of the loop, plus a few more while each of them accepts a connection. The
+ * loop accepts one connection per turn, so more are likely to wait in the kernel, and anything that begins now would
+ * delay them all.
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";

@@ -1,8 +1,8 @@
 /**
- * URLs that failed a moment ago, with their failures: all requests for one meanwhile get the same failure, and its
- * origin is not asked. So a failing URL costs its origin one request per period, however many clients request it, and
- * no other URL is affected. Pure; bounded: the least recently requested URL is forgotten first, which costs its origin
- * one more request.
+ * URLs that failed a moment ago, with their failures: all requests for such a URL get the same failure, without a
+ * request to its origin. So a failing URL costs its origin one request per period, however many clients request it, and
+ * affects no other URL. Pure; bounded: the least recently requested URL is forgotten first, which costs its origin one
+ * more request.
  */
 import { LRUCache } from "lru-cache";
 

@@ -1,6 +1,6 @@
 /**
- * Follows something small that the origin keeps (the fleet secret, the roster): from disk at the start, from the origin
- * each time that the feed is opened and each time that it reports a change.
+ * Follows something small that the origin keeps (the fleet secret, the roster): reads it from disk at the start, and
+ * from the origin whenever the feed opens or reports a change.
  *
  *   disk ──▶ known ──▶ changed()          feed opened ──▶ refresh()   tries until it has an answer
  *              ▲                          event        ──▶ take()     the feed waits, and tells again if it fails

@@ -1,6 +1,6 @@
 /**
- * Looks up host names for probes. Whoever registers a node chooses its name and may run the servers of that name, so
- * one look-up may take as long as those servers like: many run in parallel, over sockets instead of threads.
+ * Looks up host names for probes. Whoever registers a node chooses its name and may run the servers of that name, so a
+ * lookup takes as long as those servers want. Therefore many run in parallel, over sockets instead of threads.
  *
  *   hosts file ──not there──▶ DNS ──address, or no answer in time──▶ done
  *                              └──no such name──▶ getaddrinfo: search domains, mDNS and what else this system has
@@ -65,7 +65,7 @@ export function openLookUp(parts: {
     const address = await addressOf(hostname);
     // Names are chosen by whoever registers them, and so are their addresses.
     if (leadsInto(unreachable, address) || leadsInto(loopback, address)) {
-      throw new Error(`${hostname} leads to ${address}, where no other machine is`);
+      throw new Error(`${hostname} resolves to ${address}, which can't be the address of another machine`);
     }
     return address;
   };

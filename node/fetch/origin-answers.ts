@@ -1,6 +1,6 @@
 /**
- * What the origin tells an edge about its fleet: the fleet document, the secret, the roster, the token. Says where to
- * request each, and which answers are valid. Pure; origin.ts sends the requests.
+ * What an edge gets from the origin about its fleet: the fleet document, the secret, the roster, the token. Defines the
+ * URL of each, and which answers are valid. Pure; origin.ts sends the requests.
  */
 import { parseForeignJson } from "#base/foreign-json.ts";
 import { check } from "#base/schema.ts";

@@ -202,7 +202,7 @@ async function source(state: State, name: string, known: readonly string[], wish
   const { bytesMax, timeoutMs, client, failureMs = failureMsDefault } = wish;
   const condition = known.length === 0 ? {} : { "if-none-match": known.map((hash) => `"${hash}"`).join(", ") };
   const deadline = new AbortController();
-  const late = new NearcastError("ORIGIN_TIMEOUT", `${base.host}: no whole response within ${timeoutMs} ms`);
+  const late = new NearcastError("ORIGIN_TIMEOUT", `${base.host}: no complete response within ${timeoutMs} ms`);
   const cancel = clock.after(timeoutMs, () => {
     deadline.abort(late);
   });

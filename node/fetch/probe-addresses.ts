@@ -1,7 +1,6 @@
 /**
  * The addresses of nodes that are listed by host name, for their probes. A looked-up address is kept for a while, so
- * that the address that is probed is the one that was counted (probe-budget.ts), and a name whose servers are slow
- * holds up no other.
+ * the probed address is the counted one (probe-budget.ts), and a name with slow servers does not delay others.
  *
  *   192.0.2.1 ─▶ itself      node.example ─▶ kept for 5 s ─▶ looked up again, the old one serves meanwhile
  *                                               └─ no answer ─▶ the old one goes on; asked again after 30 s
@@ -81,7 +80,7 @@ export function openProbeAddresses(clock: Clock, look: LookUp = openLookUp({ clo
       const bare = hostname.replace(/^\[|\]$/g, "");
       if (isIP(bare) !== 0) {
         // The origin refuses these; nodes that joined an older one may still have them.
-        if (leadsInto(unreachable, bare)) throw new Error(`${bare} is where no other machine is`);
+        if (leadsInto(unreachable, bare)) throw new Error(`${bare} can't be the address of another machine`);
         return bare;
       }
       const nowMs = clock.monotonicMs();

@@ -1,6 +1,6 @@
 /**
- * At which URL a node is probed: where its clients are served. A node that serves HTTPS names that URL in its health
- * answer, since the fleet document has only the URL of HTTP.
+ * The URL at which a node is probed, which is where it serves clients. A node that serves HTTPS names that URL in its
+ * health answer, since the fleet document has only the URL for HTTP.
  *
  *   no other URL known ─▶ `http` of the document ─ answer names no other URL ─▶ that is the result
  *                                                └ it names one ─▶ remembered, and probed at once
@@ -8,7 +8,7 @@
  *                              └ fails ─▶ failed; the next probe begins with `http`, so that a node whose HTTPS was
  *                                         moved or turned off is found again
  *
- * So a node whose HTTPS is dead is not up, although its HTTP answers. Nodes of earlier releases name no URL.
+ * So a node whose HTTPS is dead is down, even if its HTTP answers. Nodes of earlier releases name no URL.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";

@@ -1,6 +1,6 @@
 /**
- * Finds invalid responses of an origin by their heads alone: what they would put into the cache is not what clients of
- * the URL want. Pure; used for assets.
+ * Finds invalid responses of an origin by their heads alone: responses that must not get into the cache, because
+ * clients of the URL want something else. Pure; used for assets.
  */
 
 /** Of a head. Real ones have a few dozen fields, in 1 or 2 KB; each costs time at every hop, and room in the cache. */

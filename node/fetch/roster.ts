@@ -2,9 +2,9 @@
  * Follows the roster (followed.ts): the nodes that joined by themselves, and those that an operator drains. Code that
  * needs a Fleet makes one from it and the fleet document (node/document/roster.ts).
  *
- * Its events carry a revision, so that an edge that was disconnected while a hundred nodes came and went asks once, and
- * not a hundred times, before it serves again. Revisions of two origins, or of one that was restored from a backup,
- * can't be compared: only those received since the feed was last opened count.
+ * Its events carry a revision. So an edge that was disconnected while a hundred nodes came and went asks once before it
+ * serves again, not a hundred times. Revisions of two origins, or of one that was restored from a backup, can't be
+ * compared: only those received since the feed was last opened count.
  */
 import { Type } from "typebox";
 import type { Clock } from "#base/clock.ts";

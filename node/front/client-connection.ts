@@ -1,9 +1,9 @@
 /**
- * A client's connection as the front uses it. A net.Socket is one, and so is a connection whose socket belongs to a
- * lane (lane/lent-connection.ts).
+ * A client's connection as the front uses it: a net.Socket, or a connection whose socket belongs to a lane
+ * (lane/lent-connection.ts).
  *
- * Besides the events of a stream, and "timeout", a lent connection emits "late": the time for the request head that has
- * begun is over.
+ * Besides the events of a stream, and "timeout", a lent connection emits "late" when the time for an incomplete request
+ * head is over.
  */
 import type { Duplex } from "node:stream";
 

@@ -1,6 +1,5 @@
 /**
- * The records of a client's connection and of the front that it belongs to. The other files of this folder work on
- * them.
+ * The records of a client connection and of the front that it belongs to. The other files of this folder work on them.
  *
  *            ┌────────────────── answered ◀───────────────┐
  *            ▼                                            │

@@ -1,7 +1,7 @@
 /**
- * Too many connections: those that are idle make room for new ones, and the client networks with the most of them lose
- * theirs first. So whoever opens connections and leaves them idle loses them, and nobody else is refused. A connection
- * with an incomplete request is idle here: otherwise one byte on each would keep them all.
+ * Too many connections: idle ones make room for new ones, first those of the client networks that have the most. So
+ * whoever opens connections and leaves them idle loses them, and nobody else is refused. A connection with an
+ * incomplete request counts as idle; otherwise, one byte on each would keep them all.
  *
  *   idle connections of   A ████████████      A ██████
  *   each network          B ██████        ─▶  B ██████     none keeps more than the level

@@ -3,7 +3,7 @@
  * else to the server, complete and unchanged. connection.ts has the phases of a connection.
  *
  * A connection has one response in progress, and starts one request per turn of the event loop, however many requests
- * it sends at once. The bytes of the others wait; beyond a limit, the connection is not read.
+ * it sends at once. The bytes of the others wait. Beyond a limit, the front stops reading from the connection.
  */
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { ClientConnection } from "./client-connection.ts";

@@ -1,6 +1,6 @@
 /**
- * Refused clients: what they still send is dropped, and their connection closes. Also keeps account of the incomplete
- * heads that are held (unfinished.ts).
+ * Refused clients: drops what they still send, and closes their connection. Also keeps account of the incomplete heads
+ * that are held (unfinished.ts).
  */
 import type { Connection, Refusal, State } from "./connection.ts";
 import { hold } from "./unfinished.ts";

@@ -1,6 +1,6 @@
 /**
  * Connects a client to Node's HTTP server for everything that the front does not answer. To the server, a relay is a
- * connection; what the server sends to it goes out on the client's connection.
+ * connection; bytes that the server writes to it go out on the client's connection.
  */
 import { Duplex } from "node:stream";
 import type { ClientConnection } from "./client-connection.ts";

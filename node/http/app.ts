@@ -65,7 +65,7 @@ export interface EdgeAppParts {
   presence: () => Presence;
   /** A promise to await before anything cached is served, or null. */
   gate: () => Promise<void> | null;
-  /** The port that redirects to HTTPS lead to. */
+  /** The port in redirects to HTTPS. */
   publicPort: number;
   /** The limit on memory for slow clients, and the minimum rate of a client. */
   transfers: TransferRules;

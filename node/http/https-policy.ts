@@ -1,6 +1,6 @@
 /**
- * What hosts of the fleet document demand of HTTPS: redirects of requests that came without TLS, and HSTS in responses
- * to those that came with it (RFC 6797). The front and the application both use this. Pure.
+ * The HTTPS rules of hosts of the fleet document: redirects for requests without TLS, and HSTS in responses over TLS
+ * (RFC 6797). The front and the application both use this. Pure.
  */
 import type { Fleet } from "#document/document.ts";
 import type { Host } from "#document/schema/hosts.ts";

@@ -1,8 +1,8 @@
 /**
  * HTTP servers on given addresses in front of one Fastify application, with every limit of Node's parser set.
  *
- * base/unreadable-request.ts answers what never reaches the application: a header section that is too large, or bytes
- * that are not HTTP.
+ * base/unreadable-request.ts answers requests that never reach the application: a header section that is too large, or
+ * bytes that are not HTTP.
  */
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { Answer } from "../front/connection.ts";

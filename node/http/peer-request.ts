@@ -1,6 +1,6 @@
 /**
- * Reads the requests of other nodes for peer-app.ts: roles, hosts, sources, variants, targets. Anything that is not
- * exactly as our own nodes write it is refused. Pure, except contextFor().
+ * Reads the requests of other nodes for peer-app.ts: roles, hosts, sources, variants, targets. It refuses anything that
+ * is not exactly as our own nodes write it. Pure, except contextFor().
  */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "#base/clock.ts";

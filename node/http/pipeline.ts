@@ -7,8 +7,9 @@
  *          └──▶ wait ──▶ begin, in order
  *                └── too many: no more is read from the connection, and the last response closes it
  *
- * No request here has a body that is of use, and reading one can cost far more than sending it (a chunk may have one
- * byte). So a request with a body is the last one of its connection, and its body is not read. So is one with Upgrade.
+ * No request here has a useful body, and reading one can cost far more than sending it (a chunk may have one byte). So
+ * a request with a body is the last one of its connection, and its body is not read. The same holds for one with
+ * Upgrade.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";

@@ -1,11 +1,11 @@
 /**
- * Hits that need no decision: a response that was sent before is sent again, from memory that is ready to send, for as
- * long as nothing has changed that the decision depended on.
+ * Hits that need no decision: a ready response is sent again as long as nothing has changed that the decision depended
+ * on.
  *
  *   hits.ts decides ──▶ offer() ── second time ──▶ table (front/ready/)
  *   next request    ──▶ answer() ── in the table, and current? ──▶ sent
  *
- * A ready response is not used any more when
+ * A ready response is no longer used when
  * - the fleet document changes, a purge arrives, or the node is not ready: one number, the stamp, covers these;
  * - what it was made of is replaced or removed: forget();
  * - it is not fresh, or was added a minute ago: then hits.ts decides again.

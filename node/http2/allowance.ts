@@ -1,6 +1,5 @@
 /**
- * How much of something a connection may do: a burst, and a rate at which the burst is granted again (a token bucket).
- * Pure.
+ * How much of something a connection may do: a token bucket with a burst and a refill rate. Pure.
  */
 export interface Allowance {
   left: number;

@@ -1,8 +1,8 @@
 /**
  * Answers the request of a stream: from a cache through a sink, or by Node's server through a virtual connection.
  *
- * Nothing that is served has a use for the body of a request. So bodies are not read: the client may send as much as
- * its window allows, and the stream is closed with NO_ERROR behind the response (RFC 9113 §8.1).
+ * Nothing here needs the body of a request, so bodies are not read: the client may send as much as its window allows,
+ * and the stream is closed with NO_ERROR after the response (RFC 9113 §8.1).
  */
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { Connection, State, Waiting } from "./connection.ts";

@@ -1,4 +1,4 @@
-/** What HTTP/2 connections did and do. One record for all listeners of a process, since the metrics read it. */
+/** Counters of HTTP/2 connections. One record for all listeners of a process, because the metrics read it. */
 
 /** "resets": of streams whose response was not complete. "frames": bytes of frames that serve no request. */
 export const floods = ["resets", "frames"] as const;

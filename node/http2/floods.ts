@@ -4,8 +4,8 @@
  *   resets    a stream that is closed before its response was complete, by the client or because of what it sent
  *   frames    bytes of all other frames: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA and CONTINUATION …
  *
- * Requests pay for themselves, since a connection begins one of them per turn. A download pays for its WINDOW_UPDATEs.
- * Beyond the allowance, the connection gets a GOAWAY with ENHANCE_YOUR_CALM.
+ * Requests need no allowance, since a connection begins one of them per turn. A download adds allowance for its
+ * WINDOW_UPDATEs. Beyond the allowance, the connection gets a GOAWAY with ENHANCE_YOUR_CALM.
  */
 import { constants } from "node:http2";
 import { withoutStack } from "#base/errors.ts";

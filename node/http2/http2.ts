@@ -2,8 +2,8 @@
  * HTTP/2 (RFC 9113) for clients, on node:http2. It takes connections that have negotiated `h2`, and answers as the
  * front does: hits at once, everything else by Node's HTTP/1.1 server, to which each stream is a connection.
  *
- * A connection starts one request per turn of the event loop, however many streams it opens at once. It may have a
- * limited number of streams, and a client pays for what serves no request (floods.ts).
+ * A connection starts one request per turn of the event loop, however many streams it opens at once. The number of
+ * streams is limited, and so is everything that serves no request (floods.ts).
  */
 import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";

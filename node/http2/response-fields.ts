@@ -1,6 +1,6 @@
 /**
- * The field list of an HTTP/2 response (RFC 9113 §8.3.2): status first, names in lower case, and no field about a
- * connection of HTTP/1.1. Pure, except that it remembers the lists of stored blocks.
+ * The field list of an HTTP/2 response (RFC 9113 §8.3.2): status first, names in lower case, no connection-specific
+ * fields. Pure, except that it remembers the lists of stored blocks.
  */
 import { headerPairsOf } from "../cache/object.ts";
 

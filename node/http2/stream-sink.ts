@@ -2,7 +2,7 @@
  * A sink for the response of one HTTP/2 stream of node:http2. The head waits for the first bytes of the body, so that
  * both leave in one write.
  *
- * Bytes count as taken when the system has them. Until then, they wait for the client's flow-control windows.
+ * Bytes count as sent when the system has them. Until then, they wait for the client's flow-control windows.
  */
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Sink } from "../deliver/sink.ts";

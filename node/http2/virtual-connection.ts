@@ -1,6 +1,6 @@
 /**
- * A connection of HTTP/1.1 that exists in this process only: Node's server reads one request from it, and what the
- * server writes is the response of an HTTP/2 stream.
+ * An HTTP/1.1 connection within this process: Node's server reads one request from it, and writes the response of an
+ * HTTP/2 stream to it.
  */
 import { Duplex } from "node:stream";
 

@@ -75,7 +75,7 @@ export async function renderPicture(source: Buffer, order: RenderOrder, bounds: 
   if (resultPixels > resultPixelsMax) {
     throw new PictureFailure(
       "TOO_MANY_PIXELS",
-      `the result would have ${resultPixels} pixels in all its frames, at most ${resultPixelsMax} are made`,
+      `the result would have ${resultPixels} pixels in all its frames; the maximum is ${resultPixelsMax}`,
     );
   }
   const picture = sharp(source, openOptions(bounds, isAnimated)).timeout({ seconds: bounds.timeoutSeconds });

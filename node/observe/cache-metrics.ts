@@ -25,8 +25,8 @@ export interface ObservedCaches {
 export function declareCaches(metrics: Metrics, parts: ObservedCaches): void {
   const { memoryTier, diskTier, decoders, images, origin, fetcher, records, ready } = parts;
   const { gauge, counter } = withoutLabels(metrics);
-  gauge("nearcast_ready_responses", "Responses that are ready to be sent again", () => ready.counts().records);
-  gauge("nearcast_ready_bytes", "Bytes of responses that are ready to be sent again", () => ready.counts().usedBytes);
+  gauge("nearcast_ready_responses", "Ready responses in memory", () => ready.counts().records);
+  gauge("nearcast_ready_bytes", "Bytes of ready responses in memory", () => ready.counts().usedBytes);
   gauge("nearcast_cache_records", "Source records in memory", records.size);
   for (const [tier, stats] of [
     ["memory", memoryTier.stats],

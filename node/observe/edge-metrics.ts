@@ -102,7 +102,7 @@ export function declareMetrics(metrics: Metrics, parts: Observed): void {
   });
   gauge(
     "nearcast_isolated",
-    "1 if this node reaches no other node, else 0; it then answers DNS with its own site",
+    "1 if this node reaches no other node, else 0; it then answers DNS with the addresses of its own site",
     () => Number(parts.isIsolated()),
   );
   gauge(

@@ -17,7 +17,7 @@ export function declareHttp2(metrics: Metrics, { http2 }: ObservedHttp2): void {
   });
   metrics.observe({
     name: "nearcast_http2_floods_total",
-    help: "HTTP/2 connections closed because of too many reset streams, or frames that serve no request, by cause",
+    help: "HTTP/2 connections closed for too many reset streams or too many frames that serve no request, by cause",
     kind: "counter",
     labels: ["cause"],
     read: () => floods.map((cause) => ({ labels: { cause }, value: http2.floods[cause] })),

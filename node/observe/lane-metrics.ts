@@ -21,29 +21,29 @@ export function declareLanes(metrics: Metrics, { lanes }: ObservedLanes): void {
   });
   counter("nearcast_lane_restarts_total", "Lanes that died and were replaced", () => lanes()?.restarts() ?? 0);
   gauge("nearcast_lane_connections", "Open connections of clients in lanes", of("open"));
-  counter("nearcast_lane_accepted_total", "Connections that lanes have accepted", of("accepted"));
+  counter("nearcast_lane_accepted_total", "Connections that lanes accepted", of("accepted"));
   counter(
     "nearcast_lane_refused_total",
-    "Connections that lanes have closed to make room for others, or for lack of descriptors",
+    "Connections that lanes closed to make room for others, or for lack of descriptors",
     of("refused"),
   );
   counter(
     "nearcast_lane_timeouts_total",
-    "Connections that lanes have closed because their clients were silent or took nothing of a response",
+    "Connections that lanes closed because their clients were silent or read nothing of a response",
     of("timedOut"),
   );
-  counter("nearcast_lane_answered_total", "Requests that lanes have answered themselves", of("answered"));
+  counter("nearcast_lane_answered_total", "Requests that lanes answered themselves", of("answered"));
   counter(
     "nearcast_lane_untold_total",
-    "Requests that lanes have answered and that no other metric counts, because the main thread was too far behind",
+    "Requests that lanes answered and no other metric counts, because the main thread was too far behind",
     () => lanes()?.untold() ?? 0,
   );
-  counter("nearcast_lane_relayed_total", "Times that a lane has passed requests to the main thread", of("relayed"));
+  counter("nearcast_lane_relayed_total", "Times that a lane passed requests to the main thread", of("relayed"));
   counter(
     "nearcast_lane_returned_total",
-    "Times that a lane has taken an idle connection back from the main thread",
+    "Times that a lane took an idle connection back from the main thread",
     of("returned"),
   );
-  counter("nearcast_lane_received_bytes_total", "Bytes that lanes have received from clients", of("receivedBytes"));
-  counter("nearcast_lane_sent_bytes_total", "Bytes that lanes have sent to clients", of("sentBytes"));
+  counter("nearcast_lane_received_bytes_total", "Bytes that lanes received from clients", of("receivedBytes"));
+  counter("nearcast_lane_sent_bytes_total", "Bytes that lanes sent to clients", of("sentBytes"));
 }

@@ -40,7 +40,7 @@ export function declareTls(metrics: Metrics, { tls }: ObservedTls): void {
   });
   observe("gauge", "connections", "TLS connections of clients", () => acceptor.counts().connections);
   observe("gauge", "certificates", "Certificates that are served", () => certificates.all().length);
-  observe("gauge", "certificate_expiry_seconds", "When the first of the served certificates expires, since 1970", () =>
+  observe("gauge", "certificate_expiry_seconds", "Earliest expiry of a served certificate, in seconds since 1970", () =>
     Math.min(...certificates.all().map(({ validToMs }) => validToMs / 1000)),
   );
   observe(
@@ -52,7 +52,7 @@ export function declareTls(metrics: Metrics, { tls }: ObservedTls): void {
   observe("gauge", "hosts_without_certificate", "Hosts of the fleet document without a certificate", () => {
     return hostsWithout().length;
   });
-  observe("counter", "certificate_reloads_total", "Changed certificates that were taken without a restart", () => {
+  observe("counter", "certificate_reloads_total", "Changed certificates that were loaded without a restart", () => {
     return certificates.counts().reloads;
   });
   observe("counter", "certificate_reload_failures_total", "Changed certificate files that could not be used", () => {

@@ -60,7 +60,7 @@ export function declareBodies(
   });
   counter(
     "nearcast_delivery_too_slow_total",
-    "Responses cut off because their receiver took less than the minimum rate (delivery.bytesPerSecondMin)",
+    "Responses cut off because their receiver read less than the minimum rate (delivery.bytesPerSecondMin)",
     () => counts.tooSlow,
   );
   counter("nearcast_delivery_no_room_total", "Responses cut off because no memory became free in time", () => {
@@ -107,7 +107,7 @@ export function declareUpstreams(
   declare("gauge", "requests_waiting", "Requests that wait for a connection to an origin", (stats) => {
     return stats.placesWaiting;
   });
-  declare("gauge", "bodies_held", "Responses that are slow, and event streams: they don't count as active", (stats) => {
+  declare("gauge", "bodies_held", "Slow responses and event streams, which do not count as active", (stats) => {
     return stats.bodiesHeld;
   });
   declare("counter", "requests_total", "Requests sent to an origin, with retries and hedges", (stats) => {

@@ -124,7 +124,9 @@ export async function collect(
   if (Buffer.isBuffer(arriving)) return { outcome: "whole", body: arriving };
   if (Number(answer.headers["content-length"] ?? 0) > bytesMax) return { outcome: "too-large", body: arriving };
   const cancel = clock.after(timeoutMs, () => {
-    arriving.destroy(new NearcastError("ORIGIN_TIMEOUT", `the body of an error was not whole within ${timeoutMs} ms`));
+    arriving.destroy(
+      new NearcastError("ORIGIN_TIMEOUT", `the body of an error response was not complete within ${timeoutMs} ms`),
+    );
   });
   try {
     return await collectFrom(arriving, bytesMax);

@@ -1,5 +1,5 @@
 /**
- * The 4xx and 5xx responses of origins, kept for a moment (`limits.originFailureMs`): all requests meanwhile get the
+ * The 4xx and 5xx responses of origins, kept for a moment (`limits.originFailureMs`). Meanwhile, all requests get the
  * same response, so an origin in trouble gets one request per second and URL. Used by asset-fetch.ts.
  *
  * The fields of a request may have provoked a 4xx, for example because one is too large. So a 4xx is only for requests

@@ -1,6 +1,5 @@
 /**
- * What a response of an origin means for the cache: under which key and with which head it is stored, or why it is not.
- * Pure.
+ * Judges a response of an origin for the cache: the key and the head with which it is stored, or why it is not. Pure.
  */
 import { isEventStream } from "#base/event-streams.ts";
 import { canonicalName } from "#record/domain-names.ts";

@@ -44,7 +44,7 @@ export function skipping(source: FillSource, bytes: number): FillSource {
       for (;;) {
         const chunk = await source.next();
         if (chunk === null && !isBeyond)
-          throw new NearcastError("ORIGIN_BAD_ANSWER", `the origin sent no more than the first ${bytes} bytes again`);
+          throw new NearcastError("ORIGIN_BAD_ANSWER", `the origin sent only the first ${bytes} bytes again`);
         if (chunk === null || left < chunk.length) {
           const rest = chunk?.subarray(left) ?? null;
           left = 0;

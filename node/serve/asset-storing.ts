@@ -1,6 +1,6 @@
 /**
- * What a fetch for an assets host leaves in the cache: the whole body of a fill, or a new head after a 304. What it
- * shows to be out of date goes. Used by asset-fetch.ts.
+ * What a fetch for an assets host leaves in the cache: the whole body of a fill, or a new head after a 304. Also
+ * removes entries that the fetch proves out of date. Used by asset-fetch.ts.
  */
 import type { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";

@@ -1,8 +1,8 @@
 /**
- * Decides when a cold request begins: one that no cache can answer, so that the origin or another node has to be asked.
- * It takes some ms of CPU time, a hundred times as much as a hit, and without turns all of it would be spent in the
- * turn of the event loop in which the request arrives. The loop accepts one connection per turn, so a single network
- * with a few hundred cold requests a second would keep everybody's new connections waiting in the kernel.
+ * Decides when a cold request begins: one that no cache can answer, so it needs the origin or another node. It takes
+ * some ms of CPU time, a hundred times as much as a hit. Without turns, all of that would be spent in the turn of the
+ * event loop in which the request arrives. The loop accepts one connection per turn, so a single network with a few
+ * hundred cold requests a second would keep everybody's new connections waiting in the kernel.
  *
  *   hit ──────────────────────────────────────────────▶ deliver
  *   joins a fetch that is running ────────────────────▶ deliver
@@ -53,7 +53,7 @@ export function openColdTurns(clock: Clock, inNextTurn: (run: () => void) => voi
   const turns = openTurns({
     perRoundMax: begunPerRoundMax,
     restTurnsMax,
-    queue: { waitingMax, waitingOfShareMax: waitingOfNetworkMax, waitMsMax, what: "requests to be fetched", clock },
+    queue: { waitingMax, waitingOfShareMax: waitingOfNetworkMax, waitMsMax, what: "uncached requests", clock },
     inNextTurn,
   });
   const behind = createFlights<void>();

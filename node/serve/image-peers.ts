@@ -1,6 +1,6 @@
 /**
- * Pictures that other nodes have or make: the owner of a name in the site, a site with room, or any node that may take
- * one more rendering. image.ts asks here before it does the work itself; relay.ts has the exchange.
+ * Pictures from other nodes: the owner of a name in the site, a site with room, or any node that can take one more
+ * rendering. image.ts asks here before it does the work itself; relay.ts has the exchange.
  */
 import { asNearcastError } from "#base/errors.ts";
 import type { Log } from "#base/log.ts";

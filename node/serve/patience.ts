@@ -5,8 +5,8 @@
  *        second request ──── waits for what is left ────▶ the same
  *                     later requests ───────────────────▶ the same, at once, while the revalidation runs
  *
- * A cache may decide by itself when an origin is too late, which then counts as a 504 (RFC 5861 §4, RFC 9110 §15.6.5).
- * Entries whose directives forbid stale use (RFC 9111 §4.2.4) never get here: their windows are empty.
+ * A cache may decide when an origin is too late, which then counts as a 504 (RFC 5861 §4, RFC 9110 §15.6.5). Entries
+ * whose directives forbid stale use (RFC 9111 §4.2.4) never get here: their windows are empty.
  *
  * Invariant: a key is in the table exactly while work for it is running, and all such work has a deadline.
  */

@@ -243,7 +243,7 @@ async function askOne<Result>(
       signal: gone.signal,
     });
     cancelLate = clock.after(Math.max(0, begunMs + timeoutMs - clock.monotonicMs()), () => {
-      answer.body.destroy(new Error(`the answer was not whole within ${timeoutMs} ms`));
+      answer.body.destroy(new Error(`the answer was not complete within ${timeoutMs} ms`));
     });
     // The signal of the question ends the request until the head has arrived; from then on, this does.
     const drop = (): void => {

@@ -1,6 +1,6 @@
 /**
- * Counts what a purge finds on this node, for the report to whoever requested it: all objects that the purge concerns
- * and that the sweep or a lookup meets.
+ * Counts what a purge finds on this node, for the report to whoever requested it: all objects that the purge covers and
+ * that the sweep or a lookup finds.
  *
  * Entries are objects in a tier: pictures in one size, sources, files of assets. An object in memory and on disk counts
  * in both. Records of pictures are on disk among the objects; they are counted separately, once per name.

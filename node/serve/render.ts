@@ -7,7 +7,7 @@
  *                       └─ or a turn to read its header ─┘
  *
  * The key has the hash of the source, so a purge can't overtake a rendering, only the request for the meaning of its
- * name. A result that a purge has concerned since is not stored.
+ * name. A result that a purge has covered since is not stored.
  */
 import { LRUCache } from "lru-cache";
 import type { Clock } from "#base/clock.ts";

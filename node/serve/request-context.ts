@@ -1,7 +1,7 @@
 /**
- * For whom a request is served. An order says what is requested, and is remembered and shared by many requests; a
- * context belongs to one request. It is passed to every wait that is fair between client networks, and sent with a
- * request to another node, which then acts for the same network.
+ * The client of a request. An order says what is requested, and is remembered and shared by many requests; a context
+ * belongs to one request. Every wait that is fair between client networks gets it, and requests to other nodes carry
+ * it, so that they act for the same network.
  */
 export interface RequestContext {
   /** The request's ID, as in the log. */

@@ -4,8 +4,8 @@
  *   record fresh ──▶ sent as it is, with its age and, if the other node lacks them, the bytes from disk
  *   else ──────────▶ the origin is asked first; while it fails or is late, a stale record that may be used then is sent
  *
- * The other node meanwhile answers its own clients with what it has, so the shield sends nothing stale unless it has
- * to.
+ * Meanwhile, the other node answers its own clients with what it has, so the shield sends stale records only if it
+ * must.
  */
 import type { Records, SourceRecord } from "../cache/records.ts";
 import type { Asked, Meanings } from "./meaning.ts";

@@ -6,9 +6,9 @@
  *            ├ plain HTTP ─▶ 400             └ too many wait
  *            └ silence, too slow, too many of a network ─▶ closed
  *
- * A handshake costs some hundred times as much CPU time as a hit, so handshakes begin in turns, client networks in
- * turn: a flood from one network delays its own handshakes, and leaves time for everything else. Connections that have
- * not completed theirs are bounded, in all and per network; beyond, the oldest of the network with the most is closed.
+ * A handshake costs about a hundred times as much CPU time as a hit, so client networks take turns: a flood from one
+ * network delays its own handshakes, and leaves time for everything else. The number of connections without a complete
+ * handshake is limited, in total and per network. Beyond that, the oldest of the network that has the most is closed.
  */
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";

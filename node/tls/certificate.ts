@@ -2,9 +2,9 @@
  * One certificate with its key, as a listener serves it: read from PEM, and checked. Pure, except that OpenSSL's parser
  * reads the PEM.
  *
- * What makes a certificate unusable is a problem with an advice. What only clients judge (it has expired, or is not
- * valid yet) is a warning: the listener serves it all the same, since no other certificate would do better. A bad OCSP
- * response is a warning, too: the certificate is served without it.
+ * A problem makes a certificate unusable, and comes with advice. Faults that only clients can judge (it has expired, or
+ * is not valid yet) are warnings: the listener still serves the certificate, because no other would do better. A bad
+ * OCSP response is a warning, too: the certificate is served without it.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";

@@ -1,7 +1,7 @@
 /**
- * The certificates in use: read at the start, looked at again and again (renewal.ts), and judged together.
+ * The certificates in use: read at the start, checked for changes (renewal.ts), and judged together.
  *
- * What only one certificate tells is in certificate.ts; here is what several of them have to do with each other.
+ * certificate.ts judges a single certificate; this file judges how several fit together.
  */
 import type { Clock } from "#base/clock.ts";
 import { NearcastError } from "#base/errors.ts";
@@ -56,7 +56,8 @@ export async function openCertificates(options: {
   };
   const ofOcsp = new Set(ocspProblemsOf(state));
   for (const problem of problemsOf(state)) {
-    if (ofOcsp.has(problem)) log.warn({ problem }, "an OCSP response can't be used; the certificate is served without");
+    if (ofOcsp.has(problem))
+      log.warn({ problem }, "an OCSP response can't be used; the certificate is served without it");
     else log.error({ problem }, "a certificate needs attention");
   }
   let stopLooking = (): void => undefined;

@@ -1,9 +1,9 @@
 /**
- * TLS servers of Node's that complete handshakes: one for each certificate and ticket key that clients use. Node's own
- * SNICallback would not do: it adds the named certificate to those of the default, and a client that prefers the
+ * Node's TLS servers that complete handshakes: one for each certificate and ticket key that clients use. Node's
+ * SNICallback would not work: it adds the named certificate to those of the default, and a client that prefers the
  * default's kind of key gets that one.
  *
- * None of them listens. acceptor.ts hands them connections, and each tells what became of the handshakes.
+ * None of them listens. acceptor.ts hands them connections, and each reports the outcome of its handshakes.
  */
 import { LRUCache } from "lru-cache";
 import { createServer, type Server, type TLSSocket } from "node:tls";

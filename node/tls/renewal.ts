@@ -1,14 +1,14 @@
 /**
- * The renewal of certificates: one look at the files. A changed pair is taken without a restart.
+ * The renewal of certificates: checks the files once per look, and loads a changed pair without a restart.
  *
  *   look ─ changed since the last look? ─▶ wait one look more ─ still the same ─▶ read, check ─ usable ─▶ taken
  *                                                                                  └ not usable ─▶ the old one stays
  *
- * A pair that is written in pieces changes from look to look. One whose certificate is new and whose key is not does
- * not match, and is looked at again when a file changes. Connections keep what they began with, so nobody notices a
+ * A pair that is written in pieces changes from look to look. A new certificate does not match an old key, so the pair
+ * is checked again when a file changes. Connections keep the certificate that they began with, so nobody notices a
  * renewal.
  *
- * A pair that is served stays in service while its files are broken or one of them is missing. It ends
+ * A pair in service stays there while its files are broken or one of them is missing. It ends
  *
  *   - when two looks in a row found neither of its files, unless no other certificate is left
  *   - when one of its files is missing, and a whole pair is there for all of its names
@@ -158,7 +158,7 @@ async function readAgain(state: RenewalState, known: Entry): Promise<boolean> {
   known.ocspProblem = ocspProblem;
   if (ocspProblem !== null) {
     state.failedReloads += 1;
-    const message = "a changed OCSP response can't be used; the certificate is served without";
+    const message = "a changed OCSP response can't be used; the certificate is served without it";
     failures.warn(code, { problem: ocspProblem }, message);
   }
   if (known.certificate !== null && isSame(certificate, known.certificate)) return false;

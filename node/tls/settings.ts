@@ -1,6 +1,6 @@
 /**
  * The TLS settings of the listener for clients: versions 1.2 and 1.3, suites with forward secrecy and AEAD (RFC 9325
- * §4.2), no renegotiation, no compression, no early data. Pure: whoever makes a TLS context uses these.
+ * §4.2), no renegotiation, no compression, no early data. Pure; used for every TLS context.
  */
 import { constants } from "node:crypto";
 import type { SecureVersion } from "node:tls";

@@ -1,6 +1,6 @@
 /**
- * The keys of session tickets (RFC 5077), one for each day, derived from the fleet secret: all nodes have the same ones
- * without telling each other, so a session of one node resumes at any other.
+ * The keys of session tickets (RFC 5077), one for each day, derived from the fleet secret. All nodes derive the same
+ * keys, so a session of one node resumes at any other.
  *
  *   fleet secret ──HKDF──▶ key of the purpose ──HKDF, day──▶ 16 octets name │ 16 octets HMAC key │ 16 octets AES key
  *

@@ -87,7 +87,7 @@ export const publishedFleet = Type.Object({
 export const publishQuery = Type.Object(
   {
     dryRun: Type.Optional(Type.Boolean({ description: "report the changes without publishing" })),
-    force: Type.Optional(Type.Boolean({ description: "publish even if it takes down what is being served" })),
+    force: Type.Optional(Type.Boolean({ description: "publish even if it takes down zones, sites or hosts in use" })),
   },
   { additionalProperties: false },
 );

@@ -214,7 +214,7 @@ test("what can't be is said before anything is registered, with what to do", asy
 
   await joins(["--name", "edge-7"]);
   const other = await joins(["--name", "edge-8", "--site", "nyc", "--http-port", "18090"], 2);
-  assert.match(other.stderr, /edge\.yaml exists and differs from what was asked for/);
+  assert.match(other.stderr, /edge\.yaml exists and differs from this command/);
   for (const key of ["node", "site", "http"])
     assert.match(other.stderr, new RegExp(`^  ${key} is .* in the file`, "m"));
   const conflict = await joins(["--data", `${data}2`, "--name", "fra1"], 4);

@@ -318,7 +318,7 @@ function decide(originUrl: string, tokenFile: string, listen: readonly string[],
 
 function mustAgree(configFile: string, lines: readonly string[]): void {
   if (lines.length === 0) return;
-  throw new CommandFailure(exitCodes.usage, `${configFile} exists and differs from what was asked for:`, {
+  throw new CommandFailure(exitCodes.usage, `${configFile} exists and differs from this command:`, {
     lines: [...lines, "Edit the file, or delete it to create a new one, or use another directory: --data DIR"],
   });
 }

@@ -39,7 +39,7 @@ export function addRemove(program: Command, cli: Cli): void {
     more: [
       "First lists the sites, names and nameservers that would lose their last address, and asks for confirmation;",
       "without a terminal, --yes is required. Then drains the node, waits until resolvers have dropped its address,",
-      "and removes it. Stop nearcast on its machine afterwards. Nodes of the fleet document are removed by editing it.",
+      "and removes it. Stop nearcast on its machine afterwards. To remove a node of the fleet document, edit it.",
     ].join("\n"),
     examples: ["remove fra2", "remove fra2 --now", "remove nyc1 --yes"],
   });

@@ -34,7 +34,7 @@ export function addToken(program: Command, cli: Cli): void {
       "rotate  makes a new token. The older one stays valid for 24 hours (tokens.overlapHours of the origin, or",
       "        --overlap). Edges fetch a new edge token within seconds and write it to their token file. A new writer",
       "        token is written to the token file that this command uses.",
-      "retire  ends the older tokens at once. For edge tokens it lists the nodes that may not have the new one and",
+      "retire  revokes the older tokens at once. For edge tokens it lists the nodes that may not have the new one and",
       "        asks for confirmation; without a terminal, --yes is required.",
       "",
       "After a break-in, use --now: whoever stole the old edge token could fetch the new one as well. You then need",
@@ -53,7 +53,7 @@ export function addToken(program: Command, cli: Cli): void {
     .argument("<list|rotate|retire>", "the action", oneOf(["list", "rotate", "retire"]))
     .argument("[edge|writer]", "the token to rotate or retire", oneOf(["edge", "writer"]))
     .option("--overlap <time>", "how long the older token stays valid, such as 2h", readLength)
-    .option("--now", "end the older token at once")
+    .option("--now", "revoke the older token at once")
     .option("--by-hand", "do not let edges fetch the new token; copy it to each of them yourself")
     .option("--save <file>", "write the new token to this file, with mode 600")
     .option("--yes", "retire: do not ask, even if nodes may lack the new token")

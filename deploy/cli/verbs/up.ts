@@ -64,7 +64,7 @@ export function addUp(program: Command, cli: Cli): void {
       "With --nodes, each site has several edges that share one cache: 127.0.1.1, 127.0.1.2, …",
       "When --sites or --nodes changes, the files of edges that are no longer started stay: for example edge-local1,",
       "edge-local1.yaml and edge-local1.log. You can delete them.",
-      "HTTPS at port 8443 has a certificate of an authority in DIR/tls that `up` makes once: curl --cacert uses it.",
+      "For HTTPS on port 8443, `up` creates a certificate authority once: curl --cacert DIR/tls/authority.crt",
       "Ctrl-C drains and stops everything within 5 s. Press it again to kill everything at once.",
     ].join("\n"),
     examples: [

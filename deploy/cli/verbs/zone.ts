@@ -8,7 +8,7 @@ export function addZone(program: Command, cli: Cli): void {
   const zone = program
     .command("zone")
     .summary("print and check the delegation of the zones")
-    .description("Print and check what the parent zones of the fleet's zones need.")
+    .description("Print and check the records that the parent zones of the fleet's zones need.")
     .addHelpText(
       "after",
       [

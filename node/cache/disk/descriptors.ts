@@ -1,8 +1,8 @@
 /**
- * Open files: at most a fixed number, the least recently used closed first, never one that is in use.
+ * Open files, limited in number. The least recently used is closed first, but never one that is in use.
  *
- * A reader that has a descriptor keeps the bytes of a file that was removed meanwhile. Nobody writes over them, since
- * volumes are never written twice; so what a reader, or sendfile(), still has to send stays right.
+ * A reader that has a descriptor keeps the bytes of a file even after its removal. Volumes are never written twice, so
+ * the bytes that a reader or sendfile() still has to send stay correct.
  */
 import type { Files } from "./files.ts";
 import { type Patience, tryOn } from "./patience.ts";

@@ -7,8 +7,8 @@
  *                  ghost                 dropped         a key in the ghost goes straight to main
  *
  * Space is freed only by removing a whole volume (a segment, or the file of one large body), so objects are judged a
- * volume at a time. A volume whose bytes are mostly wanted is moved to the end of the queue as it is: that costs no
- * write. The wanted objects of the others are copied.
+ * volume at a time. A volume whose bytes are mostly wanted moves to the end of the queue as it is, without a write. The
+ * wanted objects of the others are copied.
  *
  * This policy favours bytes: size and cost of an object don't count, so small bodies do not displace large ones.
  */

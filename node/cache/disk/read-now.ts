@@ -3,8 +3,8 @@
  * through the thread pool of libuv costs more than the copy. Bytes that are not in the page cache make the call fail
  * at once (EAGAIN), and the caller reads them the slow way.
  *
- * The kernel writes to an arena from mmap, not to a Buffer, for the reasons in base/system-calls.ts. Whoever keeps
- * the bytes copies them from there.
+ * The kernel writes to an arena from mmap, not to a Buffer, for the reasons in base/system-calls.ts. Callers that keep
+ * the bytes copy them from there.
  */
 import { endianness } from "node:os";
 import { loadKoffi } from "#base/koffi.ts";

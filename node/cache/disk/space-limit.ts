@@ -6,7 +6,7 @@
  *      └──── 1 % more for every 10 minutes in which writes succeed
  *
  * Pure arithmetic over one record: room.ts evicts what is above the limit, and shrinks it when a write fails. The limit
- * is not kept over a restart, so the next process finds it out again with one failed write.
+ * does not survive a restart; the next process finds it again with one failed write.
  *
  * Invariant: floor ≤ limit ≤ bytesMax.
  */

@@ -2,7 +2,7 @@
  * Removes many objects at once: for the sweep after purges, which looks at the index first, or everything.
  *
  * The index has the age of each object and the hashes of its tags. Where these don't suffice (for a purge by prefix, or
- * to count what a purge concerns), the head of the object is read, which has its tags as text.
+ * to count what a purge covers), the sweep reads the head of the object, which has its tags as text.
  */
 import { memoryBytesOf } from "../object.ts";
 import type { SweepVisitor } from "../purge-sweep.ts";

@@ -17,7 +17,7 @@ const hsts = Type.Object(
     preload: Type.Boolean({
       default: false,
       description:
-        "allows browsers to build the policy in (hstspreload.org), which takes months to undo; needs " +
+        "allows browsers to build in the policy (hstspreload.org), which takes months to undo; needs " +
         "`includeSubDomains` and at least 31536000 s",
     }),
   },

@@ -30,8 +30,7 @@ export const limits = Type.Object(
       maximum: 60_000,
       default: 1000,
       unit: "ms",
-      description:
-        "how long the failure of a URL or a source is returned to all who request it; the origin is not asked then",
+      description: "how long all requests for a URL or a source get its last failure, without a request to the origin",
     }),
     renderTimeoutMs: Type.Integer({
       minimum: 100,

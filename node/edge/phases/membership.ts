@@ -74,7 +74,7 @@ export async function openMembership(options: {
     const before = standing;
     if (own !== undefined) standing = own.state === "draining" ? "draining" : "listed";
     else if (before !== "absent") standing = "removed";
-    if (standing !== before) log.info({ standing }, "standing in the fleet changed");
+    if (standing !== before) log.info({ standing }, "this node's place in the fleet changed");
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
- * The addresses of an origin's host, for one new connection, and whether they may be connected to. The connection goes
- * to exactly the address that was checked here: nobody resolves the name again in between, so a name server that
- * changes its mind (DNS rebinding) gains nothing.
+ * The addresses of an origin's host, for one new connection, and whether the edge may connect to them. The connection
+ * goes to exactly the address that was checked here. Nothing resolves the name again in between, so DNS rebinding gains
+ * nothing.
  */
 import { lookup } from "node:dns/promises";
 import { BlockList, isIP, isIPv4 } from "node:net";

@@ -1,6 +1,6 @@
 /**
- * A place at an origin for a request: at once, after a short wait, or not at all. places.ts says whose turn it is,
- * breaker.ts how many and how fast; this file has the waits and their ends.
+ * A place at an origin for a request: at once, after a short wait, or not at all. places.ts decides whose turn it is,
+ * and breaker.ts how many and how fast; this file handles the waits.
  */
 import { NearcastError } from "#base/errors.ts";
 import { admit, allowanceOf, probeWaitMs, startDelayMs, started, step } from "./breaker.ts";

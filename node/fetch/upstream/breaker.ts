@@ -10,8 +10,8 @@
  * Only failures that concern the origin as a whole count:
  * - connections or TLS handshakes that fail: `connectFailuresMax` in a row open the breaker
  * - URLs that fail (no response in time, a connection that is cut off, no HTTP): `failedUrlsMax` different ones in a
- * row. Then a URL that worked before is requested first. Only if that fails too does the breaker open. So a client that
- * knows eight broken URLs can't take an origin from the others.
+ * row. Then the edge first requests a URL that worked before. The breaker opens only if that fails, too. So a client
+ * that knows eight broken URLs can't take an origin away from the others.
  *
  * Any response is a sign of life, whatever its status: a 503 is passed on, so that the maintenance page of an origin
  * reaches its clients, and failing-urls.ts bounds how often it is requested.

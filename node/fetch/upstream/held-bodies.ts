@@ -1,7 +1,7 @@
 /**
- * Bodies in progress that hardly use the origin: hardly anything arrives, or their readers take less than the origin
- * sends, or they are event streams. Such a body gives up its place (places.ts), or slow bodies would keep everyone from
- * the origin; but it keeps its connection.
+ * Bodies in progress that hardly use the origin: little arrives, or their readers are slower than the origin, or they
+ * are event streams. Such a body gives up its place (places.ts) but keeps its connection. Otherwise, slow bodies would
+ * keep everyone away from the origin.
  *
  *   body under way ──▶ hardly anything arrives for a second,
  *                      its reader is slow for three,

@@ -1,6 +1,6 @@
 /**
  * Requests that hang give way when places are short. Otherwise, many hanging URLs, requested by many networks, would
- * fill the limits of all of them (places.ts), and everyone would wait for requests that bring nothing.
+ * fill the limits of all of them (places.ts), and everyone would wait for requests that never get a response.
  *
  *   no place ──▶ nothing else in progress for this URL? ──▶ a request that is overdue, of a network that holds no less?
  *                   ──▶ within the budget ──▶ that request ends with ORIGIN_BUSY, and its place is taken

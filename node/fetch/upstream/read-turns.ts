@@ -7,8 +7,8 @@
  *                                                       until the time for one turn is over; the rest in the next one
  *                     └──▶ far more than the body is worth, another version of HTTP: the connection is cut
  *
- * So whatever origins send, one turn of the loop spends only `turnMsMax` and a slice on it. What is not read stays in
- * the socket, which then stops reading from the system: the sender waits.
+ * So whatever origins send, one turn of the loop spends only `turnMsMax` and a slice on it. Unread bytes stay in the
+ * socket, which then stops reading from the system, and the sender waits.
  *
  * undici takes bytes with `read()` alone, until it returns null, and again after `readable`. Both are used here.
  */
@@ -85,7 +85,7 @@ export function readInTurns(turns: ReadTurns, socket: Socket, share: string, rec
     }
     line.isGranted = false;
     if (isTooMuch(received)) {
-      socket.destroy(new NearcastError("ORIGIN_BAD_ANSWER", `${share} sent too many bytes that are no body`));
+      socket.destroy(new NearcastError("ORIGIN_BAD_ANSWER", `${share} sent too many bytes outside of bodies`));
       return null;
     }
     const slice = read(Math.min(sliceFor(received), socket.readableLength));

@@ -1,6 +1,6 @@
 /**
- * The clients of a lane: accepts their connections, reads requests off them, and closes them when they are silent, or
- * too many. What the lane does not answer itself is passed to the main thread (sessions.ts).
+ * The clients of a lane: accepts their connections, reads requests from them, and closes them when they are silent or
+ * too many. Requests that the lane does not answer itself go to the main thread (sessions.ts).
  */
 import { textOfIp } from "#base/ip-octets.ts";
 import { clientNetworkOf } from "#base/client-network.ts";

@@ -11,8 +11,8 @@
  *                   idle                      all requests are answered in the first `value` bytes of the client
  *                   closed                    the last frame of every session
  *
- * A session is over for the lane when it has read "closed"; then the pair is free. If the lane has not said "gone" or
- * "leave" before, "closed" closes the client's connection. Until the next "begin", the main thread ignores what comes.
+ * For the lane, a session is over when it has read "closed"; then the pair is free. If the lane has not sent "gone" or
+ * "leave" before, "closed" closes the client's connection. Until the next "begin", the main thread ignores all frames.
  *
  * A session is busy until "busy" says otherwise.
  *

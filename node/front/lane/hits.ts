@@ -1,11 +1,12 @@
 /**
- * Responses that a lane sends itself: those that the main thread has made ready (front/ready/).
+ * Responses that a lane sends itself: the ready responses (front/ready/).
  *
  *   small body    head and body in one call, from the lane's memory and from that of the ready responses
  *   larger body   the head with MSG_MORE, then the body from its file by sendfile(), if it is in the page cache
  *
- * What the client does not take at once is kept with the client, which is not read meanwhile: the rest of a small body
- * as a copy, since the ready response may be gone before the client is ready; that of a file as a descriptor.
+ * The part that the client does not read at once is kept with the client, and the lane stops reading from the client
+ * meanwhile. The rest of a small body is kept as a copy, since the ready response may be gone before the client is
+ * ready; the rest of a file as a descriptor.
  */
 import {
   EPOLLIN,

@@ -1,4 +1,4 @@
-/** One turn of a lane: waits for events, and handles them. Also opens and closes what a lane has. */
+/** One turn of a lane: waits for events and handles them. Also opens and closes the parts of a lane. */
 import {
   type ArenaView,
   EPOLLERR,

@@ -6,8 +6,8 @@
  *               ▲                            └ no, or odd ─▶ session: all bytes go to main ──┐
  *               └──────────── "idle": nothing is in progress there ◀─────────────────────────┘
  *
- * Nothing here waits, and nothing accumulates: what the client does not take stays in the pair, and what the main
- * thread does not take stays with the client. Between the two is at most one buffer for each direction.
+ * Nothing here waits, and nothing accumulates: bytes that the client does not read stay in the pair, and bytes that the
+ * main thread does not read stay with the client. Between the two is at most one buffer for each direction.
  */
 import {
   epollEvent,

@@ -1,7 +1,7 @@
 /**
  * The main thread's end of the pairs (frames.ts): turns each session into a connection for the front.
  *
- * What the front writes counts as taken when the pair has taken it. Pair and lane hold little, so that the front still
+ * Bytes that the front writes count as sent when the pair has them. Pair and lane hold little, so the front still
  * learns how fast a client reads.
  */
 import { Socket } from "node:net";

@@ -1,6 +1,7 @@
 /**
  * Listening sockets for the lanes: one for each lane and address. The main thread opens and keeps them, so it learns at
- * once whether an address is free, and a lane that dies takes none with it: clients wait in the socket for the next.
+ * once whether an address is free, and a lane that dies takes none with it: clients wait in the socket for the next
+ * lane.
  *
  *   first socket of an address   bind() alone: fails if any other process has the port
  *                                then SO_REUSEPORT, if others will follow

@@ -1,10 +1,10 @@
 /**
- * What a lane tells the main thread about each response that it has sent itself: a ring in shared memory. The lane
- * writes it, and the main thread reads it, in the order of writing.
+ * A ring in shared memory, in which a lane tells the main thread about each response that it has sent itself. The lane
+ * writes it, and the main thread reads it in the order of writing.
  *
  *   [written, read, lost, –][number of the ready response, status, bytes of the body, –] …
  *
- * Nobody waits: while the main thread is behind by the whole ring, responses are only counted.
+ * Neither waits: while the main thread is behind by the whole ring, the lane only counts its responses.
  */
 
 export type SentRing = Int32Array<SharedArrayBuffer>;

@@ -1,4 +1,4 @@
-/** What a client has not taken of a response that a lane sends itself (hits.ts). */
+/** The part of a response from a lane (hits.ts) that the client has not read yet. */
 import { type Client, close, type Lane } from "./lane.ts";
 
 /** Gives up what the client has not taken. */

@@ -1,6 +1,6 @@
 /**
- * Answers a request with a ready response: judges its conditions, and writes the head. What is not simple is left to
- * the main thread's judgement (deliver/conditions.ts), which is the only one that has all rules:
+ * Answers a request with a ready response: judges its conditions, and writes the head. Only simple cases are decided
+ * here; the main thread has all the rules (deliver/conditions.ts):
  *
  *   If-None-Match with one entity tag           304, or the whole       (RFC 9110 §13.1.2)
  *   Range of one span within the body, on GET   206                     (§14.2)

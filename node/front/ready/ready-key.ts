@@ -1,6 +1,6 @@
 /**
- * What identifies a ready response: the parts of a request that may select it, as they were sent. Requests that differ
- * in more bytes than these get different records, even if they mean the same; that costs memory only.
+ * What identifies a ready response: the parts of a request that may select it, as they were sent. Requests whose bytes
+ * differ there get different records, even if they mean the same; that costs only memory.
  *
  *   Host, request target, Accept, Accept-Encoding, and whether it came over TLS
  */

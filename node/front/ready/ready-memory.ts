@@ -1,6 +1,6 @@
 /**
- * The memory that ready responses lie in. The main thread writes it, and lanes read it, so it is shared memory when
- * there are lanes.
+ * The memory of ready responses. The main thread writes it, and lanes read it, so it is shared memory when there are
+ * lanes.
  *
  *   ┌ control ─────────────┬ index ──────────────────────────┬ ring ──────────────────────────────┐
  *   │ stamp, epochs        │ buckets of eight slots:         │ records, one after another,        │

@@ -6,8 +6,8 @@
  *
  *   unlink from the index ──▶ next epoch ──▶ every lane is idle, or entered in that epoch or later ──▶ write
  *
- * A lane that entered earlier may have found the record, and reads it until it leaves. So room is made ahead of its
- * use, and what has no room now is not added. Nobody waits.
+ * A lane that entered earlier may have found the record, and reads it until it leaves. So room is made in advance, and
+ * a response that finds no room is not added. Nobody waits.
  *
  *        freed, in order of epochs      used
  *   ─────┬──────────┬───────────────────┬──────────────────────────────────┬─────▶

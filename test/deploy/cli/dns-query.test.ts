@@ -147,7 +147,7 @@ test("answers with another id or from another port are passed over, also in a fl
 
 test("what is no answer to the query is an error that says so", async (t) => {
   const cases: [what: string, change: (query: Buffer) => Buffer, reason: RegExp][] = [
-    ["the query itself", (query) => query, /something else than the answer/],
+    ["the query itself", (query) => query, /something other than an answer/],
     [
       "another name",
       (query) => answerTo(query, ({ questions: [first] }) => Object.assign(first ?? {}, { name: "else.example.org" })),

@@ -78,7 +78,7 @@ test("addresses that are not there yet can be bound; what is no address can't", 
   const served = await serveBatch([{ host: "192.0.2.99", port: 0 }], 1);
   t.after(served.close);
   assert.notEqual(served.addresses[0]?.port, 0);
-  await assert.rejects(serveBatch([{ host: "localhost", port: 0 }], 1), /localhost is no IP address/);
+  await assert.rejects(serveBatch([{ host: "localhost", port: 0 }], 1), /localhost is not an IP address/);
   await assert.rejects(serveBatch([{ host: "::ffff:127.0.0.1", port: 0 }], 1), /write the IPv4 address itself/);
   await assert.rejects(serveBatch([{ host: "fe80::1%nowhere0", port: 0 }], 1), /no interface nowhere0/);
   const many = Array.from({ length: 65 }, () => ({ host: "127.0.0.1", port: 0 }));

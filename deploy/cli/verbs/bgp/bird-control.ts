@@ -111,7 +111,7 @@ function replyQueue(socket: Socket, timeoutMs: number): () => Promise<BirdReply>
   socket.on("data", (chunk: string) => {
     try {
       for (const reply of read(chunk)) {
-        if (waiting === undefined) throw new Error("BIRD sent an answer that was not asked for");
+        if (waiting === undefined) throw new Error("BIRD sent an unexpected answer");
         waiting.resolve(reply);
         waiting = undefined;
       }

@@ -32,7 +32,7 @@ export function withPublishing(verb: Command): Command {
   return verb
     .option("--dry-run", "show what would change and what would be refused; publish nothing")
     .option("--yes", "publish without asking for confirmation")
-    .option("--force", "publish even if it takes down what is being served")
+    .option("--force", "publish even if it takes down zones, sites or hosts in use")
     .option(
       "--if-version <number>",
       "publish only if this is the newest version (0: none yet)",
@@ -109,7 +109,7 @@ function refused(review: FleetReview): CommandFailure {
     exitCodes.refused,
     review.dangers.every(({ kind }) => kind === "word")
       ? "refused: live nodes would not understand this document; nothing was published"
-      : "refused: this would take down what is being served; nothing was published",
+      : "refused: this would take down zones, sites or hosts in use; nothing was published",
     {
       code: "DANGEROUS_FLEET",
       lines: [...dangersOf(review.dangers, review.dangerCount), "If you want that, use --force."],

@@ -13,7 +13,7 @@ export function addFleetRollback(parent: Command, cli: Cli): Command {
     more: [
       "Without VERSION, restores the previous version. The restored document becomes a new version: nothing is lost.",
       "Shows the changes and asks for confirmation; without a terminal, it publishes without asking. The origin",
-      "refuses (exit status 4) a version that would take down what is being served. Use --force to publish it anyway.",
+      "refuses (exit status 4) a version that would take down zones, sites or hosts in use. Use --force to publish it.",
     ].join("\n"),
     examples: ["fleet rollback", "fleet rollback 41", "fleet rollback --dry-run"],
   });

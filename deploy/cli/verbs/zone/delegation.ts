@@ -91,7 +91,7 @@ async function fleetOf(cli: Cli, options: DelegationOptions): Promise<Fleet> {
   if (options.file !== undefined) {
     const { checked } = readWholeFleet(options.file, await readFleetText(options.file));
     if (checked.ok) return checked.value;
-    throw new CommandFailure(exitCodes.usage, `${options.file} is no valid fleet document`, {
+    throw new CommandFailure(exitCodes.usage, `${options.file} is not a valid fleet document`, {
       lines: problemLines(checked.problems),
     });
   }
