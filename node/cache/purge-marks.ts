@@ -16,8 +16,8 @@
  * - A mark stays as long as it may cover an object. The sweep calls `forgetMarks` when there is none.
  * - A fill that began before a mark may end after the mark was forgotten. So nothing that is older than the newest
  *   forgotten mark is stored (`isStorable`).
- * - Past `marksMax`, wider marks replace the marks: more is purged than was requested, never less. A soft mark becomes a
- *   wider soft mark, a hard mark a wider hard mark.
+ * - Past `marksMax`, wider marks replace the marks: more is purged than was requested, never less. A soft mark becomes
+ *   a wider soft mark, a hard mark a wider hard mark.
  */
 import { hostOfUrlTag, hostTag, isSourceTag, sourceTag } from "#purge/entry-tags.ts";
 import type { ObjectFacts } from "./object.ts";
