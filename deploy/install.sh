@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs nearcast on Debian 12 or 13 (and most systems with systemd): Node, the package, users, directories, systemd
-# units, kernel settings. It asks nothing, and can be run again: what is as it should be is left alone, settings in
-# /etc/nearcast are never touched once they are there.
+# units, kernel settings. It asks no questions. You can run it again: it changes only what differs, and never overwrites
+# settings in /etc/nearcast.
 #
-# Origin and edge run as users of their own, nearcast-origin and nearcast: a fault in one reaches no file and no process
-# of the other. An installation in which both ran as nearcast is changed over.
+# Origin and edge run as separate users, nearcast-origin and nearcast, so a fault in one can't reach files or processes
+# of the other. An installation in which both run as nearcast is converted.
 #
-# A release is known by its version and by its files: other code under the same version becomes VERSION+SUM.
+# A release is identified by its version and its files: different code with the same version becomes VERSION+SUM.
 #
-#   /opt/nearcast/node-26.10.0/        Node, from a tarball whose SHA-256 stands below
+#   /opt/nearcast/node-26.10.0/        Node, from a tarball with the SHA-256 below
 #   /opt/nearcast/node                 → the one in use
 #   /opt/nearcast/releases/0.1.0/      the npm package with the dependencies of its npm-shrinkwrap.json; older releases
 #                                      stay, for going back
@@ -52,7 +52,7 @@ Usage: install.sh [--origin] [--edge] [--command] [options]
   --use VERSION          switch to an installed release; \`previous\`: the one that was in use before
   --node-tarball FILE    install Node from this file instead of the network
   --node-sha256 HEX      SHA-256 of that file, if it is not Node $node_version of the npm registry
-  --root DIR             install below DIR, such as for an image; creates no user and starts nothing
+  --root DIR             install below DIR, for example for an image; creates no user
   --remove               remove units, kernel settings and programs; settings and data stay
   --dry-run              print what would be done
   --help                 print this help
@@ -70,7 +70,7 @@ fail() {
 
 changed=false
 
-# What is done is said, and with --dry-run only said.
+# Prints a command and runs it; with --dry-run, only prints it.
 run() {
   changed=true
   echo "$*"
@@ -109,7 +109,7 @@ opt=$root/opt/nearcast
 etc=$root/etc/nearcast
 units=$root/etc/systemd/system
 
-# Copies a file where it is not there yet, or another one.
+# Copies a file unless the same file is there.
 put() { # from, to, mode
   if cmp -s "$1" "$2"; then return; fi
   run install -D -m "$3" "$1" "$2"
@@ -127,13 +127,13 @@ directory() { # path, mode
 
 link() { # to what, from where
   if [ "$(readlink "$2" 2>/dev/null)" = "$1" ]; then return; fi
-  # A rename: there is no moment without it.
+  # A rename, so that the link always exists.
   run ln -sfn "$1" "$2.new"
   run mv -fT "$2.new" "$2"
 }
 
 must_be() { # file, SHA-256
-  echo "$2  $1" | sha256sum --check --status || fail "$1 has another SHA-256 than $2: nothing was taken from it"
+  echo "$2  $1" | sha256sum --check --status || fail "the SHA-256 of $1 is not $2; the file was not used"
 }
 
 fetch() { # URL, file, SHA-256
@@ -152,11 +152,11 @@ architecture() {
   case $(uname -m) in
     x86_64) echo x64 ;;
     aarch64) echo arm64 ;;
-    *) fail "no Node is known here for $(uname -m): give one by --node-tarball and --node-sha256" ;;
+    *) fail "no Node is known for $(uname -m): use --node-tarball and --node-sha256" ;;
   esac
 }
 
-# Unpacks a tarball whose files stand in one folder, whatever that is called, beside the place and then into it.
+# Unpacks a tarball with a single top-level directory of any name: first next to the target, then moves it into place.
 unpack() { # tarball, folder
   run mkdir -p "$2.new"
   run tar -xzf "$1" -C "$2.new" --strip-components=1 --no-same-owner
@@ -169,7 +169,7 @@ install_node() {
   if [ -z "$sha256" ]; then
     case $arch in x64) sha256=$node_sha256_x64 ;; arm64) sha256=$node_sha256_arm64 ;; esac
   fi
-  # The sum is part of the name of another Node: then it is another folder, too.
+  # A different Node has its hash in its name, so it gets its own directory.
   folder=node-$node_version
   [ -z "$node_sha256" ] || folder=node-$(printf %.12s "$node_sha256")
   if [ ! -x "$opt/$folder/bin/node" ]; then
@@ -186,7 +186,7 @@ install_node() {
   link "$folder" "$opt/node"
 }
 
-# npm, as a script for our own Node, where a package's dependencies are to be fetched.
+# Runs npm with our own Node, to fetch the dependencies of a package.
 npm() {
   if [ ! -d "$work/npm" ]; then
     fetch "$registry/npm/-/npm-$npm_version.tgz" "$work/npm.tgz" "$npm_sha256"
@@ -196,17 +196,17 @@ npm() {
   PATH="$opt/node/bin:$PATH" run "$opt/node/bin/node" "$work/npm/bin/npm-cli.js" "$@"
 }
 
-# What `"version": "…"` says in a package.json.
+# The version in a package.json.
 version_in() {
   sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$1" | head -n 1
 }
 
-# The release that a package's folder says it is: fixed when it was packed, in the manifest beside its code.
+# The release of a package directory, from the manifest next to its code, which was written when it was packed.
 release_in() { # folder
   if [ -e "$1/dist/package.json" ]; then version_in "$1/dist/package.json"; else version_in "$1/package.json"; fi
 }
 
-# A sum over the names and contents of a package's files; what names the release stays out of it.
+# A hash of the names and contents of a package's files, without the file that names the release.
 sum_of() { # folder
   (cd "$1" && find . -path ./node_modules -prune -o -type f ! -path ./dist/package.json -print0 |
     LC_ALL=C sort --zero-terminated | xargs -0 sha256sum) | sha256sum | cut -c 1-8
@@ -220,7 +220,7 @@ is_same() { # package's folder, name of a release
   is_release "$2" && [ "$(sum_of "$1")" = "$(sum_of "$opt/releases/$2/node_modules/nearcast")" ]
 }
 
-# The release of the checkout that this script stands in: with git, its name is that of its code.
+# The release of the checkout that contains this script. With git, the name identifies the commit.
 checkout_release() {
   name=
   if [ -x "$opt/node/bin/node" ]; then
@@ -231,13 +231,13 @@ checkout_release() {
   echo "${name:-$(version_in "$here/../package.json")}"
 }
 
-# Finds the package's folder `from`, and the name `release` that it has; tarballs are unpacked into the temporary folder.
+# Sets `from` to the directory of the package and `release` to its name. Unpacks tarballs into the temporary directory.
 find_package() {
   if [ -z "$package" ] && [ -e "$here/build.ts" ]; then
     release=$(checkout_release)
     from=$opt/releases/$release/node_modules/nearcast
     case $release in *-g*) if is_release "$release"; then return; fi ;; esac
-    # A checkout becomes a package first; its `npm pack` needs no installed dependencies.
+    # A checkout is packed first; `npm pack` needs no installed dependencies.
     npm pack --foreground-scripts --silent --pack-destination "$work" "$here/.."
     if $dry_run; then
       from=PACKAGE # which is not there
@@ -249,7 +249,7 @@ find_package() {
     unpack_package
   else
     from=$here/..
-    [ -e "$from/package.json" ] || fail "this script stands in no package: name one by --package"
+    [ -e "$from/package.json" ] || fail "this script is not in a package: use --package"
   fi
   release=$(release_in "$from")
   [ -n "$release" ] || fail "the package has no version"
@@ -268,18 +268,18 @@ unpack_package() {
       tar -xzf "$package" -C "$work/release" --no-same-owner
       from=$work/release/node_modules/nearcast
       ;;
-    *) fail "$package is neither a tarball of \`npm pack\` nor one of a release folder" ;;
+    *) fail "$package is not a tarball of \`npm pack\` or deploy/release.sh" ;;
   esac
 }
 
-# Sets `release` to the name, and puts it into releases/ where it is not there yet.
+# Sets `release` to the name, and installs it into releases/ if it is not there.
 install_release() {
   find_package
   if [ "$from" != PACKAGE ] && is_release "$release" && ! is_same "$from" "$release"; then
     other=$release
     release=$release+$(sum_of "$from")
     if ! is_release "$release"; then
-      echo "nearcast $other is installed already, with other code: this one becomes $release"
+      echo "nearcast $other is already installed with different code; this one is installed as $release"
     fi
   fi
   target=$opt/releases/$release
@@ -289,7 +289,7 @@ install_release() {
   if [ -e "$work/release" ]; then
     run cp -R "$work/release/." "$target.new"
   else
-    # Not \`npm install TARBALL\`: npm heeds the shrinkwrap of a package only where that comes from a registry.
+    # Not \`npm install TARBALL\`: npm uses the shrinkwrap only of packages from a registry.
     run cp "$from/package.json" "$target.new/package.json"
     run cp "$from/npm-shrinkwrap.json" "$target.new/package-lock.json"
     npm pkg delete devDependencies --prefix "$target.new"
@@ -300,7 +300,7 @@ install_release() {
   fi
   manifest=$target.new/node_modules/nearcast/dist/package.json
   if [ -e "$manifest" ] && [ "$(version_in "$manifest")" != "$release" ]; then
-    # So that \`nearcast --version\`, status and metrics tell the two apart as well.
+    # So that \`nearcast --version\`, status and metrics show the difference, too.
     run sed -i "s/\"version\": \"[^\"]*\"/\"version\": \"$release\"/" "$manifest"
   fi
   run mv -T "$target.new" "$target"
@@ -325,9 +325,9 @@ data_of() { # role
 
 make_user() { # role
   user=$(user_of "$1")
-  # The command alone needs none.
+  # The command alone needs no user.
   if [ -z "$user" ]; then return; fi
-  # An image gets its users when it is built into a system.
+  # In an image, the image build creates the users.
   if [ -n "$root" ] || id "$user" >/dev/null 2>&1; then return; fi
   run useradd --system --user-group --home-dir "$(data_of "$1")" --no-create-home --shell /usr/sbin/nologin "$user"
 }
@@ -336,7 +336,7 @@ is_running() { # role
   [ -d /run/systemd/system ] && systemctl is-active --quiet "nearcast-$1.service"
 }
 
-# The role's data folder, which belongs to the role's user with all that is in it.
+# Creates the data directory of the role. The role's user owns it and everything in it.
 make_data() { # role
   data=$root$(data_of "$1")
   is_new=false
@@ -347,16 +347,16 @@ make_data() { # role
   owner=$(stat -c %U "$data" 2>/dev/null) || owner=nobody
   if [ "$owner" = "$user" ]; then return; fi
   if is_running "$1"; then
-    # It still writes there as the user of before. At the restart systemd changes the owner (StateDirectory=).
-    echo "The $1 runs as the user $user from its next start on: systemctl restart nearcast-$1"
-    echo "That restart gives $data, which belongs to $owner, to $user"
+    # The running process still writes as the previous user. systemd changes the owner at the restart (StateDirectory=).
+    echo "The $1 will run as user $user after: systemctl restart nearcast-$1"
+    echo "The restart changes the owner of $data from $owner to $user"
   else
-    $is_new || echo "The $1 runs as the user $user, but $data belongs to $owner:"
+    $is_new || echo "The $1 runs as user $user, but $data belongs to $owner; changing the owner:"
     run chown -R "$user:$user" "$data"
   fi
 }
 
-# Units and settings are those of the release in use, whichever release this script is of.
+# Units and settings come from the release in use, not from the release of this script.
 install_role() { # role
   from=$opt/current/deploy
   [ -e "$from" ] || from=$here
@@ -380,7 +380,7 @@ install_role() { # role
 
 next_steps() {
   echo
-  echo "nearcast $release is installed. The runbook: /opt/nearcast/current/deploy/docs/runbook.md"
+  echo "nearcast $release is installed. Runbook: /opt/nearcast/current/deploy/docs/runbook.md"
   [ "$roles" = " command" ] || echo "Next:"
   for role in $roles; do
     case $role in
@@ -403,7 +403,7 @@ reload_systemd() {
 }
 
 do_install() {
-  [ -n "$roles" ] || fail "say what this machine is: --origin, --edge, or --command"
+  [ -n "$roles" ] || fail "specify what to install: --origin, --edge or --command"
   for role in $roles; do make_user "$role"; done
   directory "$etc" 755
   directory "$opt/releases" 755
@@ -413,10 +413,10 @@ do_install() {
   write_command
   for role in $roles; do install_role "$role"; done
   reload_systemd
-  if $changed; then next_steps; else echo "nearcast $release: everything is as it should be"; fi
+  if $changed; then next_steps; else echo "nearcast $release is already installed; nothing to do"; fi
 }
 
-# The release that it takes the place of becomes the previous one.
+# Switches to a release. The replaced one becomes `previous`.
 put_in_use() { # name of a release
   next=releases/$1/node_modules/nearcast
   replaced=$(readlink "$opt/current" || true)
@@ -426,13 +426,13 @@ put_in_use() { # name of a release
 
 do_use() {
   if [ "$use_release" = previous ]; then
-    replaced=$(readlink "$opt/previous") || fail "no other release was in use before this one"
+    replaced=$(readlink "$opt/previous") || fail "there is no previous release"
     use_release=$(basename "${replaced%/node_modules/nearcast}")
   fi
   is_release "$use_release" ||
-    fail "release $use_release is not installed; there are: $(cd "$opt/releases" 2>/dev/null && echo *)"
+    fail "release $use_release is not installed; installed: $(cd "$opt/releases" 2>/dev/null && echo *)"
   put_in_use "$use_release"
-  echo "nearcast $use_release is in use after: systemctl restart nearcast-edge (or nearcast-origin)"
+  echo "Switched to nearcast $use_release. To start it: systemctl restart nearcast-edge (or nearcast-origin)"
 }
 
 do_remove() {
@@ -446,10 +446,10 @@ do_remove() {
     [ ! -e "$path" ] || run rm -rf "$path"
   done
   reload_systemd
-  echo "Left: /etc/nearcast, /var/lib/nearcast, /var/lib/nearcast-origin, the users nearcast and nearcast-origin."
+  echo "Kept: /etc/nearcast, /var/lib/nearcast, /var/lib/nearcast-origin, the users nearcast and nearcast-origin."
 }
 
-if [ -z "$root" ] && ! $dry_run && [ "$(id -u)" -ne 0 ]; then fail "this needs root (or --root DIR, or --dry-run)"; fi
+if [ -z "$root" ] && ! $dry_run && [ "$(id -u)" -ne 0 ]; then fail "needs root (or --root DIR, or --dry-run)"; fi
 
 case $action in
   install) do_install ;;

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes a folder with all that a server needs to install nearcast without a network:
+# Builds a directory with everything that a server needs to install nearcast without a network:
 #
-#   install.sh             finds the other two beside it
-#   nearcast-release.tgz   the package with its dependencies, for machines of this kind
-#   node.tgz               Node, as install.sh knows it
+#   install.sh             uses the other two files
+#   nearcast-release.tgz   the package with its dependencies, for this processor architecture
+#   node.tgz               Node, in the version that install.sh expects
 #
-# It needs npm and a network. What was in the folder under these names is replaced.
+# It needs npm and a network. It replaces existing files of these names.
 set -eu
 umask 022
 
@@ -23,11 +23,11 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$folder"
 npm pack --silent --pack-destination "$work" "node-linux-$arch@$version" >"$work/log"
 mv "$work/node-linux-$arch-$version.tgz" "$folder/node.tgz"
-# Below a folder of its own: what install.sh says next would be wrong for this machine, so only a failure is shown.
+# Installs into a temporary root. The next steps that install.sh prints don't apply here, so show only a failure.
 sh "$here/install.sh" --command --root "$work/root" --node-tarball "$folder/node.tgz" >"$work/log" || {
   cat "$work/log" >&2
   exit 1
 }
 tar -czf "$folder/nearcast-release.tgz" -C "$work"/root/opt/nearcast/releases/* .
 cp "$here/install.sh" "$folder/install.sh"
-echo "$folder is ready. Copy it to each server, and run there: sh $(basename "$folder")/install.sh --origin (or --edge)"
+echo "$folder is ready. Copy it to each server and run: sh $(basename "$folder")/install.sh --origin (or --edge)"

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Sets up the daisy chain that daisy-chain.nft explains, or takes it down; each can be done again.
+# Sets up or removes the daisy chain that daisy-chain.nft explains. Both can be repeated.
 #
 #   PEER4, PEER6         the peer's addresses on the LAN; either may be missing
-#   SERVICE4, SERVICE6   service addresses, with commas between them
-#   PORTS                TCP ports, with commas
+#   SERVICE4, SERVICE6   service addresses, separated by commas
+#   PORTS                TCP ports, separated by commas
 #
 # `nearcast bgp config --site fra --node fra1 --daisy-chain fra2` prints them.
 set -eu
@@ -19,7 +19,7 @@ fail() {
 
 # The interface on whose network the peer is. A peer behind a router would get the segments back.
 device_of() {
-  route=$(ip -o route get "$1") || fail "there is no way to $1"
+  route=$(ip -o route get "$1") || fail "there is no route to $1"
   # shellcheck disable=SC2086
   set -- $route
   [ "$2" != via ] || fail "$1 is not on a network of this machine"
@@ -27,14 +27,14 @@ device_of() {
     [ "$1" != dev ] || { echo "$2"; return; }
     shift
   done
-  fail "the way to the peer has no interface"
+  fail "the route to the peer has no interface"
 }
 
 has_rule() { # family, preference
   [ -n "$(ip "-$1" rule show pref "$2")" ]
 }
 
-# Marked packets are routed before the table of own addresses is looked at, so that one moves behind.
+# Marked packets must be routed before the lookup of local addresses, so the rule for that lookup moves behind.
 rules_up() { # family, peer, device
   ip "-$1" route replace default via "$2" dev "$3" table $table
   has_rule "$1" 100 || ip "-$1" rule add pref 100 lookup local
@@ -56,14 +56,14 @@ forwarding() { # family
   esac
 }
 
-# A machine that forwarded nothing before goes on to forward nothing but marked packets.
+# A machine that did not forward packets before forwards only marked ones.
 guard_family() { # family
   case $1 in 4) echo ip ;; 6) echo ip6 ;; esac
 }
 
 open_forwarding() { # family
   [ "$(cat "$(forwarding "$1")")" = 0 ] || return 0
-  # A host that routes takes no router advertisements, and would lose its default route, unless it is told 2.
+  # A host that forwards ignores router advertisements and would lose its default route, unless accept_ra is 2.
   if [ "$1" = 6 ]; then
     for file in /proc/sys/net/ipv6/conf/*/accept_ra; do
       [ "$(cat "$file")" != 1 ] || echo 2 >"$file"
@@ -100,7 +100,7 @@ add element inet nearcast_daisy service$family { $service }"
     open_forwarding "$family"
     rules_up "$family" "$peer" "$device"
   done
-  # One transaction: there is no moment with half of the rules.
+  # One transaction, so that the rules are never incomplete.
   { cat "$here/daisy-chain.nft" && echo "$elements"; } | nft -f -
 }
 

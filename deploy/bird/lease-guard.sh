@@ -1,5 +1,5 @@
 #!/bin/sh
-# Loads the rule that lease-guard.nft explains, or takes it away; each can be done again.
+# Loads or removes the rule that lease-guard.nft explains. Both can be repeated.
 set -eu
 
 case ${1:-} in

@@ -27,7 +27,7 @@ test("a first run puts everything in its place, a second one changes nothing", a
   const first = await run(...words);
   assert.equal(first.status, 0, first.stderr);
   assert.match(first.stdout, /nearcast 1\.2\.3 is installed/);
-  assert.match((await run("--use", "previous")).stderr, /no other release was in use before this one/);
+  assert.match((await run("--use", "previous")).stderr, /there is no previous release/);
   assert.equal(await readlink(join(root, "opt/nearcast/current")), "releases/1.2.3/node_modules/nearcast");
   assert.ok((await stat(join(root, "opt/nearcast/node/bin/node"))).mode & 0o111);
   for (const file of ["systemd/nearcast-edge.service", "systemd/nearcast-origin.service"]) {
@@ -41,7 +41,7 @@ test("a first run puts everything in its place, a second one changes nothing", a
 
   const before = await treeOf(root);
   const second = await run(...words);
-  assert.deepEqual([second.status, second.stdout], [0, "nearcast 1.2.3: everything is as it should be\n"]);
+  assert.deepEqual([second.status, second.stdout], [0, "nearcast 1.2.3 is already installed; nothing to do\n"]);
   assert.deepEqual(await treeOf(root), before);
 });
 
@@ -72,7 +72,7 @@ test("a new release stands beside the old one, and the old one can be had back",
   }
   const unknown = await run("--use", "9.9.9");
   assert.equal(unknown.status, 1);
-  assert.match(unknown.stderr, /9\.9\.9 is not installed; there are: 1\.2\.3 1\.3\.0 1\.4\.0 1\.5\.0/);
+  assert.match(unknown.stderr, /9\.9\.9 is not installed; installed: 1\.2\.3 1\.3\.0 1\.4\.0 1\.5\.0/);
 });
 
 test("other code under the same version is noticed, and stands beside the first under a name of its own", async (t) => {
@@ -80,18 +80,20 @@ test("other code under the same version is noticed, and stands beside the first 
   const current = async (): Promise<string> => await readlink(join(root, "opt/nearcast/current"));
   await run("--edge", "--package", await release("1.2.3", "let a = 1;"), ...node);
   const same = await run("--edge", "--package", await release("1.2.3", "let a = 1;"), ...node);
-  assert.equal(same.stdout, "nearcast 1.2.3: everything is as it should be\n");
+  assert.equal(same.stdout, "nearcast 1.2.3 is already installed; nothing to do\n");
 
   const words = ["--edge", "--package", await release("1.2.3", "let a = 2;"), ...node];
   const changed = await run(...words);
   assert.equal(changed.status, 0, changed.stderr);
   const [, name = ""] =
-    /^nearcast 1\.2\.3 is installed already, with other code: this one becomes (\S+)$/m.exec(changed.stdout) ?? [];
+    /^nearcast 1\.2\.3 is already installed with different code; this one is installed as (\S+)$/m.exec(
+      changed.stdout,
+    ) ?? [];
   assert.match(name, /^1\.2\.3\+[0-9a-f]{8}$/);
   assert.equal(await current(), `releases/${name}/node_modules/nearcast`);
   assert.equal(await readFile(join(root, "opt/nearcast/current/code.js"), "utf8"), "let a = 2;");
 
-  assert.equal((await run(...words)).stdout, `nearcast ${name}: everything is as it should be\n`);
+  assert.equal((await run(...words)).stdout, `nearcast ${name} is already installed; nothing to do\n`);
   assert.equal((await run("--use", "1.2.3")).status, 0);
   assert.equal(await readFile(join(root, "opt/nearcast/current/code.js"), "utf8"), "let a = 1;");
 });
@@ -102,7 +104,7 @@ test("a Node with another checksum is refused before anything of it is unpacked"
   for (const sum of [[], ["--node-sha256", "0".repeat(64)]]) {
     const { status, stderr } = await run("--edge", "--package", await release("1.2.3"), option, tarball, ...sum);
     assert.equal(status, 1);
-    assert.match(stderr, /has another SHA-256 than [0-9a-f]{64}: nothing was taken from it/);
+    assert.match(stderr, /the SHA-256 of .* is not [0-9a-f]{64}; the file was not used/);
   }
   assert.deepEqual(await readdir(join(root, "opt/nearcast")), ["releases"]);
 });
@@ -148,7 +150,7 @@ test("it is taken away again but for settings and data", async (t) => {
 test("mistakes are reported in a sentence", async (t) => {
   const { run } = await installer(t);
   const cases: [words: string[], says: RegExp][] = [
-    [[], /--origin, --edge, or --command/],
+    [[], /--origin, --edge or --command/],
     [["--fly"], /unknown option --fly/],
     [["--package"], /--package needs a value/],
   ];

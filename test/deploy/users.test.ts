@@ -76,7 +76,7 @@ test("an origin that ran as the edge's user is changed over with all of its data
   assert.ok(isGood, said);
   assert.match(
     said,
-    /^The origin runs as the user nearcast-origin, but \/var\/lib\/nearcast-origin belongs to nearcast:$/m,
+    /^The origin runs as user nearcast-origin, but \/var\/lib\/nearcast-origin belongs to nearcast; changing the owner:$/m,
   );
   for (const [path, mode] of [
     ["", 700],
@@ -85,5 +85,5 @@ test("an origin that ran as the edge's user is changed over with all of its data
   ]) {
     assert.ok(said.includes(`/var/lib/nearcast-origin${path} nearcast-origin nearcast-origin ${mode}\n`), said);
   }
-  assert.match(said, /^again\nnearcast 1\.2\.3: everything is as it should be\n$/m);
+  assert.match(said, /^again\nnearcast 1\.2\.3 is already installed; nothing to do\n$/m);
 });
