@@ -132,7 +132,7 @@ function changeLines({ version, changes, changeCount }: FleetReview): string[] {
 /** Edges know a stored asset by host and target, not by its origin. */
 function keptLines(changes: FleetReview["changes"]): string[] {
   return changes
-    .filter(({ kind, what, detail }) => kind === "changed" && what === "host" && /(?:^|, )origin \S+ →/.test(detail))
+    .filter(({ kind, what, detail }) => kind === "changed" && what === "host" && /(?:^|; )origin \S+ →/.test(detail))
     .map(
       ({ name }) =>
         `note: edges keep what they have stored from the former origin of ${name}; ` +
