@@ -92,8 +92,8 @@ export const edgeConfigSchema = Type.Object(
           pattern: "^auto$",
           default: 0,
           description:
-            "threads that own the connections of HTTP clients and lend them to the main thread; auto: one less than " +
-            "the cores, but at least 1, or 0 where lanes are not available; 0: the main thread owns the connections",
+            "threads that own the connections of clients (HTTP and HTTPS) and lend them to the main thread; auto: " +
+            "one less than the cores, but at least 1, or 0 where lanes are not available; 0: the main thread owns them",
         }),
       },
       { ...strict, default: {}, description: "how the connections of HTTP clients are handled" },

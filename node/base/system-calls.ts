@@ -41,12 +41,15 @@ export const errnos = {
 /** From poll.h, sys/epoll.h and sys/socket.h, the same on x86-64 and arm64. */
 export const POLLIN = 1;
 export const POLLNVAL = 0x20;
+export const MSG_PEEK = 2;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const EPOLLIN = 1;
 export const EPOLLOUT = 4;
 export const EPOLLERR = 8;
 export const EPOLLHUP = 0x10;
+/** The other side has closed its sending side. */
+export const EPOLLRDHUP = 0x2000;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
@@ -126,6 +129,7 @@ export const socketOptions = {
   sendBuffer: [1, 7],
   receiveBuffer: [1, 8],
   keepAlive: [1, 9],
+  receiveLowMark: [1, 18],
   receiveBufferForce: [1, 33],
   reusePort: [1, 15],
   freeBind4: [0, 15],

@@ -131,6 +131,7 @@ async function serveTls({ config, parts, lifecycle, clock, log }: EdgeSetup): Pr
     config,
     fleet: () => currentFleet(parts),
     secrets: () => fleetSecrets(parts),
+    lanes: () => parts.lanes,
     lifecycle,
     clock,
     log,

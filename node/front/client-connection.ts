@@ -11,6 +11,11 @@ export interface ClientConnection extends Duplex {
   /** Undefined: the client has left already. */
   readonly remoteAddress?: string | undefined;
   readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Whether it uses TLS; the same name as in TLS sockets. */
+  readonly encrypted?: boolean;
+  /** "h2": the client has negotiated HTTP/2 (ALPN, RFC 7301); the same name as in TLS sockets. */
+  readonly alpnProtocol?: string | false | null;
   /** Set by setTimeout(), in ms. */
   readonly timeout?: number | undefined;
   /** "timeout" is emitted when nothing was read or written for `timeMs`; 0: never. */

@@ -33,7 +33,8 @@ export interface LaneSink extends Sink {
 }
 
 export function openLaneSink(socket: ClientConnection, common: CommonFields): LaneSink {
-  const isSecure = isEncrypted(socket);
+  // A lent connection is encrypted by its lane, later.
+  const encryptsAtOnce = isEncrypted(socket) && socket.offerBack === undefined;
   let head: string | null = null;
   let unwritten = 0;
   let isEnded = false;
@@ -61,7 +62,7 @@ export function openLaneSink(socket: ClientConnection, common: CommonFields): La
   const writeShared = (length: number): void => {
     write(common.joined.subarray(0, length));
     // TLS has encrypted what it was given, unless that waits behind an earlier write.
-    const isCopied = isSecure && socket.writableLength === length;
+    const isCopied = encryptsAtOnce && socket.writableLength === length;
     if (socket.writableLength > 0 && !isCopied) common.joined = Buffer.allocUnsafeSlow(joinedBytesMax);
   };
   /** @returns the buffer that holds the bytes that the system has not taken */

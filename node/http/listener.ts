@@ -5,6 +5,7 @@
  * bytes that are not HTTP.
  */
 import { createServer, type RequestListener, type Server } from "node:http";
+import type { ClientConnection } from "../front/client-connection.ts";
 import type { Answer } from "../front/connection.ts";
 import type { Crowd } from "../front/crowd.ts";
 import { type Front, openFront } from "../front/front.ts";
@@ -82,7 +83,7 @@ export interface FrontOptions {
   /** The same for requests over HTTP/2. Absent: HTTP/1.1 alone. */
   readonly http2?: Http2Options;
   /** Whether a connection uses HTTP/2; by default, whether it has negotiated `h2` (ALPN, RFC 7301). */
-  readonly isHttp2?: (socket: Socket) => boolean;
+  readonly isHttp2?: (socket: ClientConnection) => boolean;
 }
 
 /** @throws the system's error when the address can't be bound; ENOTSUP: no SO_REUSEPORT here */
@@ -159,6 +160,7 @@ export async function listen(
     const lane = lanes.listen(
       { host, port },
       {
+        isSecure: fronted?.tls !== undefined,
         sharesPort: reusePort,
         waitsMs: { headers: waits.headers, idle: keepAliveMs + keepAliveSpareMs, stalled: socketIdleMs },
         connectionsMax,
@@ -265,7 +267,7 @@ function putInFront(
   const http2 = options.http2 === undefined ? undefined : openHttp2({ ...common, ...options.http2 });
   if (http2 !== undefined) stops.push(clock.every(waits.check, http2.sweep), clock.every(chargeMs, http2.calm));
   const { tls, handshaking, isHttp2 = hasNegotiatedHttp2 } = options;
-  const accept = (socket: Socket): void => {
+  const accept = (socket: ClientConnection): void => {
     if (http2 !== undefined && isHttp2(socket)) http2.accept(socket);
     else front.accept(socket);
   };
@@ -283,6 +285,7 @@ function putInFront(
   if (http2 === undefined) return front;
   return {
     ...front,
+    accept,
     drain() {
       front.drain();
       http2.drain();
@@ -294,6 +297,6 @@ function putInFront(
   };
 }
 
-function hasNegotiatedHttp2(socket: Socket): boolean {
-  return "alpnProtocol" in socket && socket.alpnProtocol === "h2";
+function hasNegotiatedHttp2({ alpnProtocol }: ClientConnection): boolean {
+  return alpnProtocol === "h2";
 }

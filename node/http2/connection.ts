@@ -6,8 +6,8 @@
  *                 │                    else ───────▶ relayed: HTTP/1.1 over a virtual connection to Node's server
  *                 └── reset by the client ──▶ forgotten; counts against the connection
  */
-import type { Socket } from "node:net";
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Duplex } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import type { Sink } from "../deliver/sink.ts";
 import type { Crowd } from "../front/crowd.ts";
@@ -48,8 +48,18 @@ export interface Http2Parts extends Http2Options {
   readonly clock: Clock;
 }
 
+/** A client's connection: a socket, or one whose socket belongs to a lane (front/lane/). */
+export interface Http2Socket extends Duplex {
+  readonly remoteAddress?: string | undefined;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Whether it uses TLS; the same name as in TLS sockets. */
+  readonly encrypted?: boolean;
+  readonly destroySoon: () => void;
+}
+
 export interface Connection {
-  readonly socket: Socket;
+  readonly socket: Http2Socket;
   readonly session: ServerHttp2Session;
   readonly remoteAddress: string | undefined;
   readonly encrypted: boolean;

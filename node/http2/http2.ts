@@ -6,12 +6,11 @@
  * streams is limited, and so is everything that serves no request (floods.ts).
  */
 import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
-import type { Socket } from "node:net";
 import { clientNetworkOf } from "#base/client-network.ts";
 import { hasRoom, type Idle } from "../front/crowd.ts";
 import { dateField } from "../front/date-field.ts";
 import { answer } from "./answering.ts";
-import type { Connection, Http2Parts, State, Waiting } from "./connection.ts";
+import type { Connection, Http2Parts, Http2Socket, State, Waiting } from "./connection.ts";
 import { wasReset } from "./cut.ts";
 import { chargeFrames, chargeReset, framesAllowance, resetsAllowance } from "./floods.ts";
 import { sessionOptions } from "./session-options.ts";
@@ -21,7 +20,7 @@ const stuckMs = 30_000;
 
 export interface Http2 {
   /** Takes a connection that has negotiated `h2`, from its first byte. */
-  readonly accept: (socket: Socket) => void;
+  readonly accept: (socket: Http2Socket) => void;
   /** Closes connections that have been silent for too long. */
   readonly sweep: () => void;
   /** Closes connections whose frames serve no request. To be called every second. */
@@ -77,7 +76,7 @@ function destroy({ session, socket }: Connection): void {
   socket.destroy();
 }
 
-function accept(state: State, socket: Socket): void {
+function accept(state: State, socket: Http2Socket): void {
   socket.on("error", () => undefined); // followed by "close"
   if (!hasRoom(state.crowd) || socket.destroyed) {
     socket.destroy();
@@ -105,7 +104,7 @@ function accept(state: State, socket: Socket): void {
   if (state.isDraining) session.close();
 }
 
-function open(state: State, socket: Socket, session: ServerHttp2Session): Connection {
+function open(state: State, socket: Http2Socket, session: ServerHttp2Session): Connection {
   const { remoteAddress } = socket;
   const nowMs = state.clock.monotonicMs();
   let network: string | undefined;
@@ -113,7 +112,7 @@ function open(state: State, socket: Socket, session: ServerHttp2Session): Connec
     socket,
     session,
     remoteAddress,
-    encrypted: session.encrypted === true,
+    encrypted: socket.encrypted === true,
     network: () => (network ??= clientNetworkOf(remoteAddress)),
     streams: new Set(),
     waiting: [],

@@ -1,6 +1,6 @@
 /** The metrics of HTTPS: certificates, handshakes, connections. */
-import { handshakeFailures, type TlsAcceptor } from "../tls/acceptor.ts";
 import type { Certificates } from "../tls/certificates.ts";
+import { handshakeFailures, type TlsCounts } from "../tls/handshake-results.ts";
 import type { Metrics } from "./metrics-registry.ts";
 
 /** What these metrics read. */
@@ -8,14 +8,15 @@ export interface ObservedTls {
   /** Null: this node does not serve HTTPS. */
   tls: {
     certificates: Pick<Certificates, "all" | "problems" | "counts">;
-    acceptor: Pick<TlsAcceptor, "counts">;
+    /** Of the main thread and of all lanes. */
+    counts: () => TlsCounts;
     hostsWithout: () => readonly string[];
   } | null;
 }
 
 export function declareTls(metrics: Metrics, { tls }: ObservedTls): void {
   if (tls === null) return;
-  const { certificates, acceptor, hostsWithout } = tls;
+  const { certificates, counts, hostsWithout } = tls;
   const observe = (kind: "gauge" | "counter", name: string, help: string, read: () => number): void => {
     metrics.observe({ name: `nearcast_tls_${name}`, help, kind, read });
   };
@@ -25,7 +26,7 @@ export function declareTls(metrics: Metrics, { tls }: ObservedTls): void {
     kind: "counter",
     labels: ["version", "result"],
     read: () => {
-      const { completed, failed } = acceptor.counts();
+      const { completed, failed } = counts();
       return [
         ...Object.entries(completed).flatMap(([version, { full, resumed }]) => [
           { labels: { version, result: "full" }, value: full },
@@ -36,9 +37,9 @@ export function declareTls(metrics: Metrics, { tls }: ObservedTls): void {
     },
   });
   observe("gauge", "handshakes_active", "Connections to the HTTPS port whose handshake is not complete", () => {
-    return acceptor.counts().active;
+    return counts().active;
   });
-  observe("gauge", "connections", "TLS connections of clients", () => acceptor.counts().connections);
+  observe("gauge", "connections", "TLS connections of clients", () => counts().connections);
   observe("gauge", "certificates", "Certificates that are served", () => certificates.all().length);
   observe("gauge", "certificate_expiry_seconds", "Earliest expiry of a served certificate, in seconds since 1970", () =>
     Math.min(...certificates.all().map(({ validToMs }) => validToMs / 1000)),

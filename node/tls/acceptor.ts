@@ -20,29 +20,17 @@ import { openTurns, type Turns } from "../deliver/turns.ts";
 import { type CertificateIndex, chooseCertificate } from "./certificate-index.ts";
 import { type ClientHello, readClientHello } from "./client-hello.ts";
 import { openContexts } from "./contexts.ts";
+import {
+  failureOf,
+  failuresBy,
+  type HandshakeFailure,
+  type HandshakeLimits,
+  handshakeLimits,
+  isPlainHttp,
+  plainRefusal,
+  type TlsCounts,
+} from "./handshake-results.ts";
 import type { TicketKeys } from "./ticket-keys.ts";
-
-/** How handshakes end, besides completion. */
-export const handshakeFailures = [
-  "closed", // by the client
-  "timeout",
-  "crowded", // too many at once, or their network had the most
-  "not-tls",
-  "protocol", // no common version, suite or application protocol
-  "refused", // by the client: it does not accept the certificate, for example
-  "invalid",
-] as const;
-export type HandshakeFailure = (typeof handshakeFailures)[number];
-
-export interface TlsCounts {
-  /** Completed handshakes by version, and those of them that resumed a session. */
-  readonly completed: Readonly<Record<"TLSv1.2" | "TLSv1.3", { full: number; resumed: number }>>;
-  readonly failed: Readonly<Record<HandshakeFailure, number>>;
-  /** Connections that have not completed their handshake. */
-  readonly active: number;
-  /** Connections that have. */
-  readonly connections: number;
-}
 
 export interface TlsAcceptor {
   /** @param ready called when the handshake is complete */
@@ -57,17 +45,9 @@ export interface TlsParts {
   /** For ALPN, the preferred one first. */
   readonly protocols: readonly string[];
   readonly clock: Clock;
-  readonly limits?: Partial<typeof limits>;
+  readonly limits?: Partial<HandshakeLimits>;
 }
 
-const limits = {
-  /** Connections whose handshake is not complete; each holds up to 100 KB. */
-  handshakes: 2048,
-  /** … of one client network. */
-  handshakesOfNetwork: 512,
-  /** From the connection to the end of the handshake. */
-  handshakeMs: 10_000,
-};
 /** How many handshakes begin in one turn of the event loop: some 2 ms of it. */
 const begunPerRoundMax = 4;
 const sweepMs = 1000;
@@ -88,7 +68,7 @@ interface Pending {
 
 interface State {
   readonly parts: TlsParts;
-  readonly limits: typeof limits;
+  readonly limits: HandshakeLimits;
   /** In order of age. */
   readonly pending: Handshakes<Pending>;
   /** By both ends of the connection, which a TLS socket and its TCP socket share. */
@@ -102,7 +82,7 @@ interface State {
 
 export function openTlsAcceptor(parts: TlsParts): TlsAcceptor {
   const { clock } = parts;
-  const most = { ...limits, ...parts.limits };
+  const most = { ...handshakeLimits, ...parts.limits };
   const state: State = {
     parts,
     limits: most,
@@ -121,11 +101,11 @@ export function openTlsAcceptor(parts: TlsParts): TlsAcceptor {
       },
       failed(socket, error) {
         const pending = state.byEnd.get(endOf(socket));
-        if (pending !== undefined) fail(state, pending, pending.failure ?? failureOf(error));
+        if (pending !== undefined) fail(state, pending, pending.failure ?? failureOf(error.code ?? ""));
       },
     }),
     completed: { "TLSv1.2": { full: 0, resumed: 0 }, "TLSv1.3": { full: 0, resumed: 0 } },
-    failed: Object.fromEntries(handshakeFailures.map((word) => [word, 0])) as Record<HandshakeFailure, number>,
+    failed: failuresBy(() => 0),
     connections: 0,
   };
   const stopSweeps = clock.every(sweepMs, () => {
@@ -256,18 +236,13 @@ function forget({ pending: all, byEnd }: State, pending: Pending): void {
 /** Answers clients that speak HTTP without TLS here, so that people see what is wrong. */
 function refusePlain(state: State, pending: Pending, bytes: Buffer): void {
   const { socket } = pending;
-  const isHttp = /^[A-Z]{3,16} /.test(bytes.toString("latin1", 0, 20));
-  if (!isHttp) {
+  if (!isPlainHttp(bytes)) {
     fail(state, pending, "not-tls");
     return;
   }
   state.failed["not-tls"] += 1;
   forget(state, pending);
-  const body = "This port speaks HTTPS. Use https:// instead of http://.\n";
-  socket.write(
-    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
-      `Content-Length: ${body.length}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${body}`,
-  );
+  socket.write(plainRefusal);
   closeLingering(socket, lingerMs, lingerBytesMax);
 }
 
@@ -283,13 +258,4 @@ function sweep(state: State): void {
 /** Both ends: one client port may have connections to several addresses of this machine. */
 function endOf({ localAddress, localPort, remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
-}
-
-/** By OpenSSL's reasons; alerts come from the client (RFC 8446 §6.2). */
-function failureOf({ code = "" }: NodeJS.ErrnoException): HandshakeFailure {
-  if (code === "ECONNRESET" || code === "EPIPE") return "closed";
-  if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") return "timeout";
-  if (/UNSUPPORTED_PROTOCOL|NO_SHARED_CIPHER|NO_SUITABLE|VERSION|APPLICATION_PROTOCOL/.test(code)) return "protocol";
-  if (/_ALERT_/.test(code)) return "refused";
-  return "invalid";
 }

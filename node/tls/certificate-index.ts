@@ -75,7 +75,10 @@ function namedIn(byName: ReadonlyMap<string, ByKind>, name: string): ByKind | un
 }
 
 /** The certificate for a client. @param hello undefined: it could not be read, and OpenSSL will refuse it */
-export function chooseCertificate(index: CertificateIndex, hello: ClientHello | undefined): ServedCertificate {
+export function chooseCertificate(
+  index: Pick<CertificateIndex, "byName" | "fallback">,
+  hello: ClientHello | undefined,
+): ServedCertificate {
   const servername = hello?.servername;
   const { ecdsa, rsa } = (servername === undefined ? undefined : certificatesFor(index, servername)) ?? index.fallback;
   const chosen = ecdsa !== undefined && (rsa === undefined || canVerify(hello, ecdsa)) ? ecdsa : rsa;

@@ -90,7 +90,7 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
   const admin = await listenOn(config.admin, adminApp);
   lifecycle.defer("admin listener", () => admin.close(100));
   const { accepted } = servers.coldTurns;
-  return { clientSide: { edgeApp, hits, ready: shared, http2Counts, accepted, tls: tls?.acceptor ?? null }, admin };
+  return { clientSide: { edgeApp, hits, ready: shared, http2Counts, accepted, tls }, admin };
 }
 
 const newSeed = (): number => randomBytes(4).readInt32LE();

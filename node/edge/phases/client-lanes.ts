@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { ConfigError } from "#base/read-config.ts";
 import { type Lanes, lanesMissing, openLanes } from "../../front/lane/lanes.ts";
 import type { SharedReady } from "../../front/lane/running-lane.ts";
+import type { LaneTlsParts } from "../../front/lane/tls-orders.ts";
 import { lanesMax } from "../../front/ready/ready-memory.ts";
 import type { EdgeSetup } from "../setup.ts";
 
@@ -18,10 +19,12 @@ export function requireLanes({ config: { front } }: Pick<EdgeSetup, "config">): 
 /**
  * Undefined: the main thread owns the connections.
  * @param ready responses that the lanes may send themselves
+ * @param tls for listeners with TLS; undefined: there are none
  */
 export async function openClientLanes(
   { config, process, lifecycle, parts, clock, log }: EdgeSetup,
   ready: SharedReady | undefined,
+  tls: LaneTlsParts | undefined,
 ): Promise<Lanes | undefined> {
   const wanted = config.front.lanes;
   if (wanted === 0) return undefined;
@@ -32,7 +35,7 @@ export async function openClientLanes(
   }
   const free = Math.floor((availableParallelism() - 1) / process.count);
   const count = wanted === "auto" ? Math.min(lanesMax, Math.max(1, free)) : wanted;
-  const lanes = await openLanes({ count, ready, clock, log });
+  const lanes = await openLanes({ count, ready, tls, clock, log });
   lifecycle.defer("lanes", lanes.close);
   parts.lanes = lanes;
   return lanes;

@@ -3,14 +3,15 @@ import type { FastifyInstance } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { listenFailure } from "#base/listen-failure.ts";
 import { connectionsFor } from "#base/open-files.ts";
+import { laneTlsMissing } from "../../front/lane/lanes.ts";
 import type { SharedReady } from "../../front/lane/running-lane.ts";
 import type { Hits } from "../../http/hits.ts";
 import type { Http2Counts } from "../../http2/counts.ts";
 import { connectionsMost, type FrontOptions, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
-import type { TlsAcceptor } from "../../tls/acceptor.ts";
 import { presenceTold } from "../presence.ts";
 import type { EdgeSetup } from "../setup.ts";
 import { openClientLanes } from "./client-lanes.ts";
+import type { TlsPart } from "./tls.ts";
 
 const requestGraceMs = 3000;
 /** A connection that a lane lends needs a pair of sockets besides its own. */
@@ -26,7 +27,7 @@ export interface ClientSide {
   /** Called for each new connection. */
   readonly accepted: () => void;
   /** Null: no HTTPS. */
-  readonly tls: TlsAcceptor | null;
+  readonly tls: Pick<TlsPart, "acceptor" | "forLanes"> | null;
 }
 
 type Protocols = Pick<FrontOptions, "tls" | "http2">;
@@ -45,16 +46,20 @@ export async function listenForClients(
   { edgeApp, hits, ready, http2Counts, accepted, tls }: ClientSide,
   listeners: ClientListener[],
 ): Promise<void> {
-  const { config, process, lifecycle, clock } = setup;
-  const lanes = await openClientLanes(setup, ready);
+  const { config, process, lifecycle, clock, log } = setup;
+  const noLaneTls = tls === null ? undefined : laneTlsMissing();
+  const lanes = await openClientLanes(setup, ready, noLaneTls === undefined ? tls?.forLanes : undefined);
+  if (lanes !== undefined && noLaneTls !== undefined) {
+    log.info({ reason: noLaneTls }, "lanes can't serve HTTPS here: the main thread owns these connections");
+  }
   const isLeaving = (): boolean => presenceTold(setup) === "draining";
   const http2 = { answer: hits.http2, counts: http2Counts, isLeaving };
   const clear: Protocols = {};
-  const secure: Protocols = tls === null ? {} : { tls, http2 };
+  const secure: Protocols = tls === null ? {} : { tls: tls.acceptor, http2 };
   const endpoints = [
     ...config.http.map((endpoint) => ({ endpoint, protocols: clear, lanes, isSecure: false })),
     ...(tls === null ? [] : (config.https?.addresses ?? [])).map((endpoint) => {
-      return { endpoint, protocols: secure, lanes: undefined, isSecure: true };
+      return { endpoint, protocols: secure, lanes: noLaneTls === undefined ? lanes : undefined, isSecure: true };
     }),
   ];
   const shares = endpoints.reduce((sum, { lanes: own }) => sum + (own === undefined ? 1 : descriptorsPerLent), 0);

@@ -4,13 +4,21 @@ import type { Lifecycle } from "#base/lifecycle.ts";
 import type { Log } from "#base/log.ts";
 import type { Fleet } from "#document/document.ts";
 import type { EdgeConfig } from "../../config.ts";
+import { tlsCountsOf } from "../../front/lane/counts.ts";
+import type { Lanes } from "../../front/lane/lanes.ts";
+import type { LaneTlsParts } from "../../front/lane/tls-orders.ts";
 import { openTlsAcceptor, type TlsAcceptor } from "../../tls/acceptor.ts";
 import { type Certificates, openCertificates, uncovered } from "../../tls/certificates.ts";
+import { addTlsCounts, type TlsCounts } from "../../tls/handshake-results.ts";
 import { openTicketKeys } from "../../tls/ticket-keys.ts";
 
 export interface TlsPart {
   readonly certificates: Certificates;
   readonly acceptor: TlsAcceptor;
+  /** The same for lanes. */
+  readonly forLanes: LaneTlsParts;
+  /** Of the acceptor, and of lanes. */
+  readonly counts: () => TlsCounts;
   /** Hosts of the fleet document that no certificate covers. */
   readonly hostsWithout: () => readonly string[];
   /** Another fleet document is in force. */
@@ -30,11 +38,13 @@ export async function openTls(options: {
   fleet: () => Fleet | null;
   /** The fleet secrets, the current one first. */
   secrets: () => readonly Uint8Array[];
+  /** Null: none are open yet, or there are none. */
+  lanes: () => Pick<Lanes, "counts" | "refreshTls"> | null;
   lifecycle: Lifecycle;
   clock: Clock;
   log: Log;
 }): Promise<TlsPart | null> {
-  const { fleet: currentFleet, secrets, lifecycle, clock, log } = options;
+  const { fleet: currentFleet, secrets, lanes, lifecycle, clock, log } = options;
   const { https } = options.config;
   if (https === undefined) return null;
   let judgedFor: Fleet | null = null;
@@ -55,21 +65,26 @@ export async function openTls(options: {
     settings: https,
     changed() {
       judge(certificates);
+      lanes()?.refreshTls();
     },
     clock,
     log,
   });
   lifecycle.defer("certificates", certificates.close);
-  const acceptor = openTlsAcceptor({
+  const forLanes: LaneTlsParts = {
     certificates: certificates.index,
     ticketKeys: openTicketKeys(secrets, clock),
     protocols: ["h2", "http/1.1"],
-    clock,
-  });
+  };
+  const acceptor = openTlsAcceptor({ ...forLanes, clock });
   lifecycle.defer("TLS handshakes", acceptor.close);
   judge(certificates);
   const refresh = (): void => {
     if (currentFleet() !== judgedFor) judge(certificates);
   };
-  return { certificates, acceptor, hostsWithout: () => without, refresh };
+  const counts = (): TlsCounts => {
+    const open = lanes();
+    return open === null ? acceptor.counts() : addTlsCounts(acceptor.counts(), tlsCountsOf(open.counts()));
+  };
+  return { certificates, acceptor, forLanes, counts, hostsWithout: () => without, refresh };
 }

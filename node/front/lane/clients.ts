@@ -6,25 +6,25 @@ import { textOfIp } from "#base/ip-octets.ts";
 import { clientNetworkOf } from "#base/client-network.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
 import { portAt } from "#base/socket-address.ts";
-import { EPOLLIN, errnos, MSG_DONTWAIT, socketAddress } from "#base/system-calls.ts";
+import { EPOLLIN, EPOLLOUT, errnos, socketAddress } from "#base/system-calls.ts";
 import { crowdOf } from "../crowd.ts";
 import { readRequestHead } from "../request-head.ts";
 import { hold } from "../unfinished.ts";
+import { broken, nothing, receive, sayGoodbye, watchClient } from "./channel.ts";
 import { count } from "./counts.ts";
+import { beginHandshake, type Completed, cutHandshakes, sweepHandshakes } from "./handshakes.ts";
 import {
   type Client,
   copyOf,
   type Lane,
-  layout,
   type ListeningSocket,
   nextStamp,
   type Pair,
-  passedBytes,
-  receiveBytes,
   unwatch,
   watch,
   watchFor,
 } from "./lane.ts";
+import { layout, passedBytes, receiveBytes } from "./layout.ts";
 import { answerReady, sendRest } from "./hits.ts";
 import { closeOverdue, passInTurn } from "./session-turns.ts";
 import { abandon, closePair, holds, pass, takeBack, tell, watchBoth } from "./sessions.ts";
@@ -66,22 +66,34 @@ export function acceptAll(lane: Lane, listening: ListeningSocket): void {
 }
 
 function accept(lane: Lane, listening: ListeningSocket, descriptor: number): void {
-  const { calls, owned, counts, clients } = lane;
+  const { calls, owned, counts } = lane;
   if (descriptor >= owned.length || !hasRoom(lane, listening)) {
     count(counts, "refused");
     calls.close(descriptor);
     return;
   }
   owned[descriptor] = 1;
+  listening.openClients += 1;
+  count(counts, "accepted");
+  count(counts, "open");
   const address = addressIn(lane);
+  const about = { descriptor, listening, address, port: portAt(lane.bytes, layout.address) };
+  if (listening.rules.isSecure) beginHandshake(lane, about);
+  else watch(lane, addClient(lane, { ...about, ssl: 0, isHttp2: false }), EPOLLIN);
+}
+
+function addClient(lane: Lane, { descriptor, listening, address, port, ssl, isHttp2 }: Completed): Client {
   let network: string | undefined;
   const client: Client = {
     descriptor,
     stamp: nextStamp(lane),
     watching: 0,
     listening,
+    secure: ssl === 0 ? null : { ssl, record: null, readsAfterWrite: false },
+    isHttp2,
+    isAhead: false,
     address,
-    port: portAt(lane.bytes, layout.address),
+    port,
     network: () => (network ??= clientNetworkOf(address)),
     heldBytes: 0,
     rest: null,
@@ -94,11 +106,18 @@ function accept(lane: Lane, listening: ListeningSocket, descriptor: number): voi
     isWaiting: false,
     isLate: false,
   };
-  clients.set(descriptor, client);
-  listening.openClients += 1;
-  count(counts, "accepted");
-  count(counts, "open");
-  watch(lane, client, EPOLLIN);
+  lane.clients.set(descriptor, client);
+  return client;
+}
+
+/** The handshake is complete: the connection is as any other one from now on. */
+export function addSecureClient(lane: Lane, completed: Completed): void {
+  const client = addClient(lane, completed);
+  client.watching = -1; // whatever the handshake has left: epoll has to learn of the new stamp
+  // The first request may have come together with the end of the handshake.
+  client.isAhead = lane.tls?.ssl.hasPending(completed.ssl) === 1;
+  if (client.isHttp2) passInTurn(lane, client, layout.receive, 0);
+  if (lane.clients.get(client.descriptor) === client) watchBoth(lane, client, client.pair);
 }
 
 /** The address that the last accept() has written. */
@@ -143,20 +162,22 @@ function isAlone({ pair }: Client): boolean {
 /** Closes the connection of a client that nobody answers. */
 function drop(lane: Lane, client: Client): void {
   if (client.pair?.isQuiet === true) takeBack(lane, client.pair);
+  sayGoodbye(lane, client);
   abandon(lane, client);
 }
 
 export function readClient(lane: Lane, client: Client): void {
-  const { calls, memory } = lane;
   const { rest } = client;
   rest?.copy(lane.bytes, layout.receive);
   const start = rest?.length ?? 0;
-  const at = memory.address + layout.receive + start;
   const room = isAlone(client) ? receiveBytes - start : passedBytes;
-  const received = calls.receive(client.descriptor, at, room, MSG_DONTWAIT);
-  if (received < 0) {
-    const errno = calls.errno();
-    if (errno !== errnos.EAGAIN && errno !== errnos.EINTR) abandon(lane, client);
+  const received = receive(lane, client, layout.receive + start, room);
+  if (received === nothing) {
+    if (client.secure?.readsAfterWrite === true) watchClient(lane, client, EPOLLOUT);
+    return;
+  }
+  if (received === broken) {
+    abandon(lane, client);
     return;
   }
   if (received === 0) {
@@ -166,6 +187,17 @@ export function readClient(lane: Lane, client: Client): void {
   count(lane.counts, "receivedBytes", received);
   if (isAlone(client)) read(lane, client, start + received);
   else pass(lane, client, layout.receive, received);
+  if (client.isAhead && (client.watching & EPOLLIN) !== 0) lane.ahead.add(client);
+}
+
+/** Reads the bytes that TLS has read ahead. */
+export function readAhead(lane: Lane): void {
+  const clients = [...lane.ahead];
+  lane.ahead.clear();
+  for (const client of clients) {
+    // Whoever is not read now comes back with watchClient().
+    if (lane.clients.get(client.descriptor) === client && (client.watching & EPOLLIN) !== 0) readClient(lane, client);
+  }
 }
 
 /** Reads the requests in the receive buffer, and answers what is ready. */
@@ -173,6 +205,7 @@ function read(lane: Lane, client: Client, lengthBytes: number): void {
   const { bytes, head } = lane;
   const end = layout.receive + lengthBytes;
   let start = layout.receive;
+  head.isSecure = client.secure !== null;
   for (let answered = 0; start < end; answered += 1) {
     const outcome = readRequestHead(bytes, start, end, head);
     if (outcome === "partial" && client.pieces < piecesMax) {
@@ -196,6 +229,7 @@ function read(lane: Lane, client: Client, lengthBytes: number): void {
   }
   release(lane, client);
   if (start < end) passInTurn(lane, client, start, end - start);
+  else if (client.listening.isDraining) drop(lane, client);
 }
 
 function keepRest(lane: Lane, client: Client, start: number, end: number): void {
@@ -207,7 +241,7 @@ function keepRest(lane: Lane, client: Client, start: number, end: number): void 
 function waitForTurn(lane: Lane, client: Client, start: number, end: number): void {
   client.isWaiting = true;
   lane.waiting.push(client);
-  watchFor(lane, client, 0);
+  watchClient(lane, client, 0);
   keepRest(lane, client, start, end);
 }
 
@@ -218,7 +252,7 @@ export function readWaiting(lane: Lane): void {
   for (const client of clients) {
     if (lane.clients.get(client.descriptor) !== client) continue;
     client.isWaiting = false;
-    watchFor(lane, client, EPOLLIN);
+    watchClient(lane, client, EPOLLIN);
     readRest(lane, client);
   }
 }
@@ -300,6 +334,7 @@ export function sweep(lane: Lane): void {
   }
   closeOverdue(lane);
   for (const pair of lane.pairs.values()) sweepPair(lane, pair);
+  if (lane.tls !== null) sweepHandshakes(lane, lane.tls);
   for (const listening of lane.listening.values()) {
     if (listening.watching === 0 && nowMs >= listening.pausedUntilMs) watchFor(lane, listening, EPOLLIN);
   }
@@ -331,4 +366,5 @@ export function drain(lane: Lane, listening: ListeningSocket): void {
 /** Closes all clients of this listener. */
 export function cut(lane: Lane, id: number): void {
   for (const client of lane.clients.values()) if (client.listening.id === id) abandon(lane, client);
+  if (lane.tls !== null) cutHandshakes(lane, lane.tls, id);
 }

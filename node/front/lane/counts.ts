@@ -1,4 +1,5 @@
 /** What the lanes count: one array per lane in shared memory, with one writer, which the main thread reads. */
+import { failuresBy, handshakeFailures, type TlsCounts } from "../../tls/handshake-results.ts";
 
 const names = [
   /** Of the lane's loop: several a second, unless it hangs. */
@@ -18,6 +19,15 @@ const names = [
   "timedOut",
   "receivedBytes",
   "sentBytes",
+  /** TLS connections whose handshake is not complete, and those that are open. */
+  "handshakes",
+  "secured",
+  /** Completed handshakes. */
+  "full12",
+  "resumed12",
+  "full13",
+  "resumed13",
+  ...handshakeFailures,
 ] as const;
 export type CountName = (typeof names)[number];
 
@@ -40,7 +50,7 @@ export function read(counts: Counts, name: CountName): number {
 
 /** The lane is dead: it has no connections any more. */
 export function forgetOpen(counts: Counts): void {
-  counts[indexByName.open] = 0;
+  for (const name of ["open", "handshakes", "secured"] as const) counts[indexByName[name]] = 0;
 }
 
 /** Sums over all lanes. */
@@ -48,4 +58,17 @@ export function sumOf(lanes: readonly Counts[]): Record<CountName, number> {
   return Object.fromEntries(
     names.map((name, index) => [name, lanes.reduce((sum, counts) => sum + (counts[index] ?? 0), 0)]),
   ) as Record<CountName, number>;
+}
+
+/** What lanes have counted of TLS. */
+export function tlsCountsOf(sums: Readonly<Record<CountName, number>>): TlsCounts {
+  return {
+    completed: {
+      "TLSv1.2": { full: sums.full12, resumed: sums.resumed12 },
+      "TLSv1.3": { full: sums.full13, resumed: sums.resumed13 },
+    },
+    failed: failuresBy((failure) => sums[failure]),
+    active: sums.handshakes,
+    connections: sums.secured,
+  };
 }

@@ -28,7 +28,7 @@ export const frameHeadBytes = 8;
 export const toMain = { begin: 1, data: 2, end: 3, late: 4, gone: 5, leave: 6 } as const;
 export const toLane = { data: 1, end: 2, idle: 3, closed: 4, taken: 5, busy: 6 } as const;
 
-/** A longer "begin" is impossible: three numbers and an address. */
+/** A longer "begin" is impossible: two numbers, an address and a word. */
 export const beginBytesMax = 128;
 
 /** Who a session is for. */
@@ -37,15 +37,19 @@ export interface Beginning {
   readonly listener: number;
   readonly address: string;
   readonly port: number;
+  /** "https" and "h2" came over TLS. All bytes of "h2" are the main thread's: there is no "idle". */
+  readonly protocol: ClientProtocol;
 }
 
-export function textOfBeginning({ listener, address, port }: Beginning): string {
-  return `${listener} ${port} ${address}`;
+export type ClientProtocol = "http" | "https" | "h2";
+
+export function textOfBeginning({ listener, address, port, protocol }: Beginning): string {
+  return `${listener} ${port} ${address} ${protocol}`;
 }
 
 export function readBeginning(text: string): Beginning {
-  const [listener = "", port = "", address = ""] = text.split(" ");
-  return { listener: Number(listener), address, port: Number(port) };
+  const [listener = "", port = "", address = "", protocol = ""] = text.split(" ");
+  return { listener: Number(listener), address, port: Number(port), protocol: protocol as ClientProtocol };
 }
 
 /** The head of a frame; `value` is reduced to 32 bits. */

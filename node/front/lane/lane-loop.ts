@@ -14,22 +14,34 @@ import { newRequestHead } from "../request-head.ts";
 import { createUnfinished } from "../unfinished.ts";
 import { createHeadEnds, newReadyAnswer } from "../ready/ready-answer.ts";
 import { enter, leave } from "../ready/ready-memory.ts";
-import { acceptAll, cut, drain, readClient, readWaiting, sweep, writeClient } from "./clients.ts";
+import { flush, isBlocked, prepareCalls } from "./channel.ts";
+import {
+  acceptAll,
+  addSecureClient,
+  cut,
+  drain,
+  readAhead,
+  readClient,
+  readWaiting,
+  sweep,
+  writeClient,
+} from "./clients.ts";
 import { count as countOne, type Counts } from "./counts.ts";
 import {
+  type Client,
   close,
-  eventsMax,
   type Lane,
   type LaneReady,
-  layout,
+  type LaneTls,
   type ListeningSocket,
   type ListenRules,
   nextStamp,
   watch,
 } from "./lane.ts";
-import { prepareCalls } from "./hits.ts";
+import { eventsMax, layout } from "./layout.ts";
+import { beginWaiting, continueHandshake } from "./handshakes.ts";
 import { beginSessions } from "./session-turns.ts";
-import { closePair, flushToMain, hangUp, readPair } from "./sessions.ts";
+import { abandon, closePair, flushToMain, hangUp, readPair, watchBoth } from "./sessions.ts";
 
 export interface LaneDeps {
   readonly calls: StreamCalls;
@@ -47,6 +59,8 @@ export interface LaneDeps {
   readonly checkMs: number;
   /** Null: the main thread answers everything. */
   readonly ready: LaneReady | null;
+  /** Null: no listener of this lane is secure. */
+  readonly tls: LaneTls | null;
   readonly keepAliveSeconds: number;
   readonly monotonicMs: () => number;
   readonly wallMs: () => number;
@@ -70,7 +84,7 @@ export interface LaneLoop {
 const bellStamp = -1;
 
 export function openLaneLoop(deps: LaneDeps): LaneLoop {
-  const { calls, memory, owned, counts, ready } = deps;
+  const { calls, memory, owned, counts, ready, tls } = deps;
   const epoll = calls.openEpoll();
   if (epoll < 0 || epoll >= owned.length) throw new Error(`epoll_create1 ${errnoName(calls.errno())}`);
   owned[epoll] = 1;
@@ -98,6 +112,8 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     inLine: new Map(),
     newSessions: 0,
     newSessionsMax: deps.newSessionsMax,
+    ahead: new Set(),
+    tls: deps.tls,
     wallMs: deps.wallMs(),
     nowMs: deps.monotonicMs(),
     stamps: 0,
@@ -112,7 +128,8 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
 
   return {
     turn() {
-      const waitMs = lane.waiting.length === 0 ? deps.checkMs : 0;
+      const isBusy = lane.waiting.length > 0 || lane.ahead.size > 0 || (tls !== null && tls.queue.size() > 0);
+      const waitMs = isBusy ? 0 : deps.checkMs;
       const count = calls.waitEpoll(epoll, memory.address + layout.events, eventsMax, waitMs);
       // Before anything else that could make a system call.
       const errno = count < 0 ? calls.errno() : 0;
@@ -122,6 +139,12 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
       if (count < 0 && errno !== errnos.EINTR) throw new Error(`epoll_wait ${errnoName(errno)}`);
       if (ready !== null) enter(ready.memory, ready.index);
       readWaiting(lane);
+      if (lane.ahead.size > 0) readAhead(lane);
+      if (tls !== null) {
+        beginWaiting(lane, tls, (completed) => {
+          addSecureClient(lane, completed);
+        });
+      }
       for (let index = 0; index < count; index += 1) {
         const at = (layout.events + index * epollEvent.sizeBytes) / 4;
         const events = lane.words[at + epollEvent.events / 4] ?? 0;
@@ -164,7 +187,8 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
       cut(lane, id);
     },
     close() {
-      for (const [descriptor] of [...lane.clients, ...lane.pairs]) close(lane, descriptor);
+      const { clients, pairs } = lane;
+      for (const [descriptor] of [...clients, ...pairs, ...(tls?.handshakes ?? [])]) close(lane, descriptor);
       close(lane, epoll);
     },
   };
@@ -176,9 +200,7 @@ function dispatch(lane: Lane, events: number, descriptor: number, stamp: number)
   const isEnd = isError || (events & EPOLLHUP) !== 0;
   const client = lane.clients.get(descriptor);
   if (client?.stamp === stamp) {
-    const { pair } = client;
-    if ((events & EPOLLOUT) !== 0 && client.unsent !== null) writeClient(lane, client);
-    else if ((events & EPOLLOUT) !== 0 && pair !== null) readPair(lane, pair);
+    if ((events & EPOLLOUT) !== 0) writable(lane, client);
     if (lane.clients.get(descriptor) !== client) return;
     if ((events & EPOLLIN) !== 0 && (client.watching & EPOLLIN) !== 0) readClient(lane, client);
     else if (isEnd) hangUp(lane, client, isError);
@@ -191,6 +213,31 @@ function dispatch(lane: Lane, events: number, descriptor: number, stamp: number)
     if ((events & EPOLLOUT) !== 0 && pair.phase !== "closed") flushToMain(lane, pair);
     return;
   }
+  const handshake = lane.tls?.handshakes.get(descriptor);
+  if (lane.tls !== null && handshake?.stamp === stamp) {
+    const completed = continueHandshake(lane, lane.tls, handshake, events);
+    if (completed !== undefined) addSecureClient(lane, completed);
+    return;
+  }
   const listening = lane.listening.get(descriptor);
   if (listening?.stamp === stamp) acceptAll(lane, listening);
+}
+
+function writable(lane: Lane, client: Client): void {
+  if (!flush(lane, client)) {
+    abandon(lane, client);
+    return;
+  }
+  if (isBlocked(client)) return;
+  const { secure, pair } = client;
+  if (secure?.readsAfterWrite === true) {
+    secure.readsAfterWrite = false;
+    watchBoth(lane, client, pair);
+    if (client.unsent === null && pair?.isClientFull !== true) {
+      readClient(lane, client);
+      return;
+    }
+  }
+  if (client.unsent !== null) writeClient(lane, client);
+  else if (pair !== null) readPair(lane, pair);
 }

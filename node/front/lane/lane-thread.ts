@@ -7,12 +7,18 @@ import assert from "node:assert/strict";
 import { readlinkSync } from "node:fs";
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads";
 import { systemClock } from "#base/clock.ts";
-import { type Arena, openStreamCalls } from "#base/system-calls.ts";
-import type { Counts } from "./counts.ts";
+import { openOpenSsl } from "#base/openssl.ts";
+import { type Arena, type ArenaView, openStreamCalls } from "#base/system-calls.ts";
+import type { HandshakeLimits } from "../../tls/handshake-results.ts";
+import { nativeRoomBytes, type NativeRoom, openNativeContexts } from "../../tls/native-contexts.ts";
 import { openReadyMemory } from "../ready/ready-memory.ts";
-import type { LaneReady, ListenRules } from "./lane.ts";
+import type { Counts } from "./counts.ts";
+import { type LaneReady, type LaneTls, type ListenRules } from "./lane.ts";
+import { layout, receiveBytes } from "./layout.ts";
 import { openLaneLoop } from "./lane-loop.ts";
+import { openLaneTls, takeTlsOrder } from "./lane-tls.ts";
 import type { SentRing } from "./sent-ring.ts";
+import type { TlsOrder } from "./tls-orders.ts";
 
 export interface LaneStart {
   /** Mapped by the main thread for this one. */
@@ -32,11 +38,18 @@ export interface LaneStart {
     readonly sent: SentRing;
     readonly keepAliveSeconds: number;
   } | null;
+  /** Null: no listener will be secure. */
+  readonly tls: {
+    readonly native: Float64Array<SharedArrayBuffer>;
+    readonly protocols: readonly string[];
+    readonly limits: HandshakeLimits;
+  } | null;
 }
 
 export type LaneOrder =
   | { readonly kind: "listen"; readonly id: number; readonly descriptor: number; readonly rules: ListenRules }
   | { readonly kind: "drain" | "cut"; readonly id: number }
+  | TlsOrder
   | { readonly kind: "stop" };
 
 export type FromLane =
@@ -45,12 +58,24 @@ export type FromLane =
   /** The main thread's end of a new pair. */
   | { readonly kind: "pair"; readonly descriptor: number }
   /** A listener that drains has no clients left. */
-  | { readonly kind: "drained"; readonly id: number };
+  | { readonly kind: "drained"; readonly id: number }
+  /** A certificate can't be used. */
+  | { readonly kind: "problem"; readonly text: string };
 
 assert(parentPort !== null, "this file is the start of a thread");
 const toMain = parentPort;
-const { arena, owned, counts, orders, bell, unfinishedBytesMax, newSessionsMax, checkMs, ready } =
-  workerData as LaneStart;
+const {
+  arena,
+  owned,
+  counts,
+  orders,
+  bell,
+  unfinishedBytesMax,
+  newSessionsMax,
+  checkMs,
+  ready,
+  tls: secure,
+} = workerData as LaneStart;
 const calls = openStreamCalls();
 assert(typeof calls !== "string", "the main thread has looked");
 
@@ -59,9 +84,12 @@ const tell = (message: FromLane): void => {
   toMain.postMessage(message, []);
 };
 
+const memory = calls.viewArena(arena);
+const tls = secure === null ? null : openTls(secure, memory);
 const loop = openLaneLoop({
   calls,
-  memory: calls.viewArena(arena),
+  memory,
+  tls,
   owned,
   counts,
   bell,
@@ -91,6 +119,28 @@ function openReady(start: NonNullable<LaneStart["ready"]>): LaneReady {
   return { memory: openReadyMemory(calls.viewArena(shared).bytes, seed), address: shared.address, index, sent };
 }
 
+function openTls({ native, protocols, limits }: NonNullable<LaneStart["tls"]>, { address, bytes }: ArenaView): LaneTls {
+  const ssl = openOpenSsl();
+  assert(typeof ssl !== "string", "the main thread has looked");
+  const room = (at: number, lengthBytes: number): NativeRoom => ({
+    address: address + at,
+    bytes: Buffer.from(bytes, at, lengthBytes),
+  });
+  const contexts = openNativeContexts({
+    ssl,
+    room: room(layout.contexts, nativeRoomBytes),
+    scratch: room(layout.receive, receiveBytes),
+    protocols,
+    note(slot, context) {
+      native[owned.length + slot] = context;
+    },
+  });
+  const report = (text: string): void => {
+    tell({ kind: "problem", text });
+  };
+  return openLaneTls({ ssl, native, contexts, limits, report });
+}
+
 function take(order: LaneOrder): void {
   switch (order.kind) {
     case "listen":
@@ -101,6 +151,11 @@ function take(order: LaneOrder): void {
       return;
     case "cut":
       loop.cut(order.id);
+      return;
+    case "certificates":
+    case "ticketKeys":
+      assert(tls !== null, "an order for TLS, and none here");
+      takeTlsOrder(tls, order);
       return;
     case "stop":
       state.isStopped = true;

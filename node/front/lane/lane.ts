@@ -9,6 +9,8 @@
  * Nothing here waits, and nothing accumulates: bytes that the client does not read stay in the pair, and bytes that the
  * main thread does not read stay with the client. Between the two is at most one buffer for each direction.
  */
+import type { Handshakes } from "#base/handshakes.ts";
+import type { OpenSsl } from "#base/openssl.ts";
 import {
   epollEvent,
   EPOLL_CTL_ADD,
@@ -16,64 +18,23 @@ import {
   EPOLL_CTL_MOD,
   type ArenaView,
   type StreamCalls,
-  socketAddress,
 } from "#base/system-calls.ts";
+import type { ServedCertificate } from "../../tls/certificate.ts";
+import type { CertificateIndex } from "../../tls/certificate-index.ts";
+import type { ClientHello } from "../../tls/client-hello.ts";
+import type { HandshakeLimits } from "../../tls/handshake-results.ts";
+import type { NativeContexts } from "../../tls/native-contexts.ts";
 import type { HeadEndsAt, ReadyAnswer } from "../ready/ready-answer.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
 import type { RequestHead } from "../request-head.ts";
 import type { Holder, Unfinished } from "../unfinished.ts";
-import { beginBytesMax, frameHeadBytes } from "./frames.ts";
+import { layout } from "./layout.ts";
+import type { NetworkQueue } from "./network-queue.ts";
 import type { Counts } from "./counts.ts";
 import type { SentRing } from "./sent-ring.ts";
 
-/** Events per wake-up. */
-export const eventsMax = 256;
-/** How much is read from a client at once, while the lane reads its requests. */
-export const receiveBytes = 64 * 1024;
-/** The same while the main thread does, and so the most that waits for it besides the sockets. */
-export const passedBytes = 16 * 1024;
-/** A longer head of a response is left to the main thread. */
-export const headBytesMax = 16 * 1024;
-/** How much is read from a pair at once, and so the most that waits for a slow client besides the sockets. */
-export const pairReceiveBytes = 64 * 1024;
-/** The same while more than this waits for all clients. */
-export const scarcePairReceiveBytes = 4096;
-export const waitingBytesMax = 16 * 1024 * 1024;
-
-/** Offsets in the lane's arena. */
-export const layout = (() => {
-  let end = 0;
-  const take = (sizeBytes: number): number => {
-    const at = end;
-    end += Math.ceil(sizeBytes / 64) * 64;
-    return at;
-  };
-  return {
-    events: take(eventsMax * epollEvent.sizeBytes),
-    /** One epoll_event, or the value of an option, or two descriptors. */
-    control: take(64),
-    address: take(socketAddress.roomBytes),
-    addressLength: take(4),
-    /** A frame without data. */
-    frame: take(frameHeadBytes),
-    /** Before the bytes of a client there is room for the frames that pass them on. */
-    frameRoom: take(beginBytesMax + 2 * frameHeadBytes),
-    receive: take(receiveBytes),
-    fromPair: take(pairReceiveBytes),
-    /** For responses of the lane's own: a head, `struct msghdr`, two `struct iovec`, an offset in a file. */
-    responseHead: take(headBytesMax),
-    message: take(64),
-    vectors: take(32),
-    fileOffset: take(8),
-    /** `struct iovec` of a byte, and the byte. */
-    probeVector: take(16),
-    probe: take(1),
-    sizeBytes: end,
-  };
-})();
-
 /** Something that epoll reports about. */
-interface Watched {
+export interface Watched {
   readonly descriptor: number;
   /** Tells this one from an earlier one with the same descriptor. */
   readonly stamp: number;
@@ -92,6 +53,8 @@ export interface ListeningSocket extends Watched {
 }
 
 export interface ListenRules {
+  /** Connections begin with a TLS handshake. */
+  readonly isSecure: boolean;
   readonly waitsMs: {
     /** For the whole head. */
     readonly headers: number;
@@ -119,8 +82,24 @@ export interface Unsent {
   readonly untilMs: number;
 }
 
+/** The TLS of a client's connection (channel.ts). */
+export interface Secure {
+  /** OpenSSL's object. */
+  readonly ssl: number;
+  /** A record that the client has not taken; it has to be given to OpenSSL again. */
+  record: Buffer | null;
+  /** OpenSSL has to write before it can read on. */
+  readsAfterWrite: boolean;
+}
+
 export interface Client extends Watched, Holder {
   readonly listening: ListeningSocket;
+  /** Null: in the clear. */
+  readonly secure: Secure | null;
+  /** Negotiated by ALPN. Whoever speaks HTTP/2 is the main thread's from the beginning to the end. */
+  readonly isHttp2: boolean;
+  /** TLS has read bytes ahead, of which epoll knows nothing. */
+  isAhead: boolean;
   readonly address: string;
   readonly port: number;
   /** The beginning of a request. */
@@ -140,6 +119,52 @@ export interface Client extends Watched, Holder {
   isWaiting: boolean;
   /** The main thread has to answer that the head in `rest` did not become complete. */
   isLate: boolean;
+}
+
+/** A connection whose TLS handshake is not complete (handshakes.ts). */
+export interface Handshake extends Watched {
+  readonly listening: ListeningSocket;
+  readonly address: string;
+  readonly port: number;
+  readonly network: string;
+  phase: "hello" | "turn" | "shaking" | "lingering";
+  /** Bytes of the hello that were there at the last look. */
+  seenBytes: number;
+  hello: ClientHello | undefined;
+  /** Names of the keys of the client's tickets. */
+  ticketKeyNames: readonly string[];
+  /** OpenSSL's object; 0: none yet. */
+  ssl: number;
+  /** When it is too late, or enough. */
+  untilMs: number;
+  /** Bytes that arrived after the 400. */
+  droppedBytes: number;
+}
+
+/** The TLS of a lane (lane-tls.ts). */
+export interface LaneTls {
+  readonly ssl: OpenSsl;
+  /**
+   * Addresses of OpenSSL's objects, 0: none. Connections by their descriptor; behind the last possible one, contexts.
+   * Whoever cleans up after the lane frees them.
+   */
+  readonly native: Float64Array;
+  readonly contexts: NativeContexts;
+  readonly limits: HandshakeLimits;
+  /** Certificates by number, and what they are for; null: none have come. */
+  readonly certificates: Map<number, ServedCertificate>;
+  index: Pick<CertificateIndex, "byName" | "fallback"> | null;
+  /** By descriptor. */
+  readonly handshakes: Map<number, Handshake>;
+  /** Those that are not complete. */
+  readonly pending: Handshakes<Handshake>;
+  /** Those of them that wait for their turn. */
+  readonly queue: NetworkQueue<Handshake>;
+  /** How many have begun in this turn. */
+  begun: number;
+  /** Certificates without a context are reported once. */
+  readonly reported: WeakSet<ServedCertificate>;
+  readonly report: (problem: string) => void;
 }
 
 /** The responses that a lane can send itself. */
@@ -210,6 +235,10 @@ export interface Lane {
   /** Sessions that the main thread has not taken yet. */
   newSessions: number;
   readonly newSessionsMax: number;
+  /** Clients of whom TLS has bytes that the lane can read now. */
+  readonly ahead: Set<Client>;
+  /** Null: this lane has no TLS. */
+  readonly tls: LaneTls | null;
   wallMs: number;
   nowMs: number;
   stamps: number;

@@ -10,16 +10,20 @@
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import type { Log } from "#base/log.ts";
+import { openOpenSsl } from "#base/openssl.ts";
 import { type ArenaView, openStreamCalls, SHUT_RD, type StreamCalls } from "#base/system-calls.ts";
 import type { ClientConnection } from "../client-connection.ts";
 import { leave } from "../ready/ready-memory.ts";
 import { type CountName, type Counts, forgetOpen, newCounts, sumOf } from "./counts.ts";
-import type { ListenRules } from "./lane.ts";
+import { type ListenRules } from "./lane.ts";
 import { openControl } from "./lane-control.ts";
 import { type ListenAddress, openListeningSocket } from "./listening-socket.ts";
 import { endLane, order, type Running, type SharedReady, startLane } from "./running-lane.ts";
 import { lostOf, newSentRing, type SentRing, takeSent } from "./sent-ring.ts";
+import { type LaneTlsParts, openTlsOrders, type TlsOrders } from "./tls-orders.ts";
 
+/** How often the ticket keys and certificates are compared with those that lanes have. */
+const tlsCheckMs = 1000;
 const restartMs = { first: 20, most: 5000 };
 /** A lane that has run this long was healthy: the next one that dies is replaced at once again. */
 const wellAfterMs = 60_000;
@@ -29,11 +33,15 @@ export interface LanesOptions {
   readonly count: number;
   /** Responses that lanes may send themselves. Absent: the main thread answers everything. */
   readonly ready?: SharedReady | undefined;
+  /** For listeners with TLS. Absent: there will be none. */
+  readonly tls?: LaneTlsParts | undefined;
   readonly clock: Clock;
   readonly log: Pick<Log, "error">;
 }
 
 export interface LaneListenOptions {
+  /** Connections begin with a TLS handshake, which takes `tls` of the lanes. */
+  readonly isSecure: boolean;
   /** Other processes have the same address. */
   readonly sharesPort: boolean;
   readonly waitsMs: ListenRules["waitsMs"];
@@ -59,6 +67,8 @@ export interface Lanes {
   /** @throws the system's error if the address can't be bound; then it is bound by no lane */
   readonly listen: (address: ListenAddress, options: LaneListenOptions) => LaneListener;
   readonly counts: () => Record<CountName, number>;
+  /** Handshakes that begin from now on use the certificates and ticket keys of now. */
+  readonly refreshTls: () => void;
   /** What lanes have sent themselves since the last call. */
   readonly takeSent: (taken: (number: number, status: number, bodyBytes: number) => void) => void;
   /** Responses of lanes that were not told, because the main thread was too far behind. */
@@ -89,10 +99,17 @@ interface State {
   readonly running: (Running | undefined)[];
   readonly deaths: number[];
   readonly timers: Set<Cancel>;
+  readonly tls: TlsOrders | undefined;
   readonly listening: Map<number, Listening>;
   ids: number;
   restarts: number;
   isClosing: boolean;
+}
+
+/** Why lanes can't have TLS here; undefined: they can. */
+export function laneTlsMissing(): string | undefined {
+  const ssl = openOpenSsl();
+  return typeof ssl === "string" ? ssl : undefined;
 }
 
 /** Why there can be no lanes here; undefined: there can. */
@@ -119,11 +136,19 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
     running: counts.map(() => undefined),
     deaths: counts.map(() => 0),
     timers: new Set(),
+    tls: options.tls === undefined ? undefined : openTlsOrders(options.tls),
     listening: new Map(),
     ids: 0,
     restarts: 0,
     isClosing: false,
   };
+  const refreshTls = (): void => {
+    for (const change of state.tls?.changes() ?? []) {
+      for (const lane of state.running) if (lane !== undefined) order(lane, change);
+    }
+  };
+  refreshTls();
+  if (state.tls !== undefined) state.timers.add(options.clock.every(tlsCheckMs, refreshTls));
   const close = async (): Promise<void> => {
     if (state.isClosing) return;
     state.isClosing = true;
@@ -141,6 +166,7 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
     count: options.count,
     listen: (address, about) => listen(state, address, about),
     counts: () => sumOf(counts),
+    refreshTls,
     takeSent(taken) {
       for (const ring of sent) takeSent(ring, taken);
     },
@@ -163,6 +189,7 @@ function start(state: State, index: number): Running {
       share,
       index,
       ready: ready === undefined || ring === undefined ? null : { ...ready, sent: ring },
+      tls: options.tls ?? null,
     },
     {
       lent(connection, id) {
@@ -173,12 +200,16 @@ function start(state: State, index: number): Running {
       drained(id) {
         isDrained(state, index, id);
       },
+      problem(problem) {
+        options.log.error({ problem }, "a lane can't use a certificate");
+      },
       ended(error) {
         ended(state, index, error);
       },
     },
   );
   state.running[index] = lane;
+  for (const known of state.tls?.all() ?? []) order(lane, known);
   for (const listening of state.listening.values()) tellListen(lane, listening, index);
   return lane;
 }
@@ -190,7 +221,7 @@ function tellListen(lane: Running, { id, rules, descriptors, busyLanes }: Listen
 
 function listen(state: State, address: ListenAddress, about: LaneListenOptions): LaneListener {
   const { options, calls, control, running } = state;
-  const { sharesPort, waitsMs, connectionsMax, bytesPerSecondMin, keepAliveSeconds, lent } = about;
+  const { isSecure, sharesPort, waitsMs, connectionsMax, bytesPerSecondMin, keepAliveSeconds, lent } = about;
   const descriptors: number[] = [];
   let bound = address;
   const first = sharesPort ? "follower" : options.count > 1 ? "first" : "alone";
@@ -209,6 +240,7 @@ function listen(state: State, address: ListenAddress, about: LaneListenOptions):
   const listening: Listening = {
     id: state.ids,
     rules: {
+      isSecure,
       waitsMs,
       connectionsMax: Math.max(1, Math.floor(connectionsMax / options.count)),
       bytesPerSecondMin,

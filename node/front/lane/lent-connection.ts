@@ -103,29 +103,27 @@ function resetError(): Error {
   return Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET", syscall: "read" });
 }
 
-function begin(end: End, { listener, address }: Beginning): void {
-  const session = openSession(end, address);
+function begin(end: End, beginning: Beginning): void {
+  const session = openSession(end, beginning);
   end.current = session;
-  end.lent(session.connection, listener);
+  end.lent(session.connection, beginning.listener);
   setImmediate(() => {
     // Otherwise "closed" has said so.
     if (end.current === session) end.socket.write(frameHead(toLane.taken, 0));
   });
 }
 
-function openSession(end: End, remoteAddress: string): Session {
+function openSession(end: End, { address, protocol }: Beginning): Session {
   const { socket } = end;
   let timer: NodeJS.Timeout | undefined;
   let isBusy = true;
+  let writtenBytes = 0;
   const send = (chunks: readonly Buffer[], done: (error?: Error | null) => void): void => {
     session.moved();
+    const lengthBytes = chunks.reduce((sum, { length }) => sum + length, 0);
+    writtenBytes += lengthBytes;
     socket.cork();
-    socket.write(
-      frameHead(
-        toLane.data,
-        chunks.reduce((sum, { length }) => sum + length, 0),
-      ),
-    );
+    socket.write(frameHead(toLane.data, lengthBytes));
     for (const chunk of chunks.slice(0, -1)) socket.write(chunk);
     const last = chunks.at(-1);
     // Calls back at once if the system took the bytes at once, as a socket does for its own writes.
@@ -169,8 +167,11 @@ function openSession(end: End, remoteAddress: string): Session {
     },
   });
   const connection = Object.assign(stream, {
-    remoteAddress,
+    remoteAddress: address,
+    encrypted: protocol !== "http",
+    alpnProtocol: protocol === "h2" ? "h2" : null,
     bytesRead: 0,
+    bytesWritten: 0,
     timeout: 0,
     setTimeout(timeMs: number) {
       clearTimeout(timer);
@@ -196,6 +197,7 @@ function openSession(end: End, remoteAddress: string): Session {
     },
   });
   Object.defineProperty(connection, "bytesRead", { get: () => session.receivedBytes });
+  Object.defineProperty(connection, "bytesWritten", { get: () => writtenBytes });
   const session: Session = {
     connection,
     receivedBytes: 0,

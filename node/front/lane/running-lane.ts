@@ -3,16 +3,20 @@ import { existsSync } from "node:fs";
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads";
 import type { Cancel, Clock } from "#base/clock.ts";
 import { openFilesMax } from "#base/open-files.ts";
+import { openOpenSsl } from "#base/openssl.ts";
 import { type Arena, type ArenaView, errnoName, type StreamCalls } from "#base/system-calls.ts";
+import { type HandshakeLimits, handshakeLimits } from "../../tls/handshake-results.ts";
+import { contextsMax } from "../../tls/native-contexts.ts";
 import { unfinishedBytesMax } from "../unfinished.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
 import { type Counts, read } from "./counts.ts";
-import { layout } from "./lane.ts";
+import { layout } from "./layout.ts";
 import { reservedAt } from "./lane-control.ts";
 import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
 import { newSessionsMax } from "./session-turns.ts";
 import { adoptPair, type Lent } from "./lent-connection.ts";
 import type { SentRing } from "./sent-ring.ts";
+import type { LaneTlsParts } from "./tls-orders.ts";
 
 /** A thread loads its files: some 100 ms, more on a busy machine. */
 const readyMs = 30_000;
@@ -41,11 +45,14 @@ export interface LaneParts {
   readonly share: number;
   readonly index: number;
   readonly ready: (SharedReady & { readonly sent: SentRing }) | null;
+  /** Null: no listener will be secure. */
+  readonly tls: LaneTlsParts | null;
 }
 
 export interface LaneEvents {
   readonly lent: Lent;
   readonly drained: (id: number) => void;
+  readonly problem: (text: string) => void;
   /** The thread has ended, and what it had open is closed. */
   readonly ended: (error: unknown) => void;
 }
@@ -62,12 +69,13 @@ export interface Running {
 }
 
 export function startLane(
-  { calls, control, clock, counts, share, index, ready: shared }: LaneParts,
+  { calls, control, clock, counts, share, index, ready: shared, tls }: LaneParts,
   events: LaneEvents,
 ): Running {
   const { port1: orders, port2 } = new MessageChannel();
   orders.unref();
   const owned = new Uint8Array(new SharedArrayBuffer(openFilesMax()));
+  const native = newNative(owned.length);
   const arena = calls.mapArena(layout.sizeBytes);
   const bell = calls.openEvent();
   if (bell < 0) throw new Error(`eventfd ${errnoName(calls.errno())}`);
@@ -81,6 +89,7 @@ export function startLane(
     newSessionsMax: Math.max(1, Math.floor(newSessionsMax / share)),
     checkMs,
     ready: shared === null ? null : readyFor(shared, index),
+    tls: tls === null ? null : { native, protocols: tls.protocols, limits: limitsOf(tls, share) },
   };
   const worker = new Worker(new URL("./lane-thread.ts", import.meta.url), {
     name: `lane-${index + 1}`,
@@ -126,6 +135,9 @@ export function startLane(
         return;
       case "drained":
         events.drained(message.id);
+        return;
+      case "problem":
+        events.problem(message.text);
     }
   });
   const end = (): void => {
@@ -134,6 +146,7 @@ export function startLane(
     if (isEnded) return;
     isEnded = true;
     orders.close();
+    freeNative(native, owned.length);
     for (let at = owned.indexOf(1); at !== -1; at = owned.indexOf(1, at + 1)) calls.close(at);
     calls.close(bell);
     calls.unmapArena(arena);
@@ -168,6 +181,35 @@ function whenHung(
     if (looks >= 2 && thread !== null && !existsSync(thread)) gone();
     else if (looks === looksMax) hung();
   });
+}
+
+/** Addresses of OpenSSL's objects (lane-tls.ts). Pages that nobody writes to take no memory. */
+function newNative(descriptors: number): Float64Array<SharedArrayBuffer> {
+  const length = descriptors + contextsMax + 1;
+  return new Float64Array(new SharedArrayBuffer(length * Float64Array.BYTES_PER_ELEMENT));
+}
+
+/** Frees what OpenSSL has for a thread that has ended: its objects belong to the process. */
+function freeNative(native: Float64Array, descriptors: number): void {
+  const ssl = openOpenSsl();
+  if (typeof ssl === "string") return;
+  for (const [index, address] of native.entries()) {
+    if (address === 0) continue;
+    native[index] = 0;
+    if (index < descriptors) ssl.free(address);
+    else ssl.freeContext(address);
+  }
+  ssl.takeError();
+}
+
+/** Each lane's part of the limits. */
+function limitsOf({ limits }: LaneTlsParts, share: number): HandshakeLimits {
+  const { handshakes, handshakesOfNetwork, handshakeMs } = { ...handshakeLimits, ...limits };
+  return {
+    handshakes: Math.ceil(handshakes / share),
+    handshakesOfNetwork: Math.ceil(handshakesOfNetwork / share),
+    handshakeMs,
+  };
 }
 
 function readyFor(

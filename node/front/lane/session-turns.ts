@@ -7,7 +7,8 @@
  *              └── the client is gone, or has waited too long: closed here, and main never learns of it
  */
 import { count } from "./counts.ts";
-import { type Client, copyOf, type Lane, layout, watchFor } from "./lane.ts";
+import { type Client, copyOf, type Lane, watchFor } from "./lane.ts";
+import { layout } from "./layout.ts";
 import { closeClient, holds, pass, tell, watchBoth } from "./sessions.ts";
 import { hold } from "../unfinished.ts";
 

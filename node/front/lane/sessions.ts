@@ -2,26 +2,14 @@
  * The lane's end of the pairs (frames.ts): passes the bytes of a client to the main thread, and its responses to the
  * client, with one buffer for each direction.
  */
-import { EPOLLIN, EPOLLOUT, errnos, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR } from "#base/system-calls.ts";
+import { EPOLLIN, EPOLLOUT, errnos, MSG_DONTWAIT, MSG_NOSIGNAL } from "#base/system-calls.ts";
 import { hold } from "../unfinished.ts";
+import { broken, endSending, isBlocked, release, send as sendToClient, watchClient } from "./channel.ts";
 import { count } from "./counts.ts";
 import { dropUnsent } from "./unsent.ts";
 import { beginBytesMax, frameHeadBytes, textOfBeginning, toLane, toMain } from "./frames.ts";
-import {
-  type Client,
-  close,
-  copyOf,
-  type Lane,
-  layout,
-  nextStamp,
-  type Pair,
-  pairReceiveBytes,
-  scarcePairReceiveBytes,
-  unwatch,
-  waitingBytesMax,
-  watch,
-  watchFor,
-} from "./lane.ts";
+import { type Client, close, copyOf, type Lane, nextStamp, type Pair, unwatch, watch, watchFor } from "./lane.ts";
+import { layout, pairReceiveBytes, scarcePairReceiveBytes, waitingBytesMax } from "./layout.ts";
 
 const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 /** What waits in a pair, in each direction. The system doubles it. */
@@ -98,6 +86,7 @@ export function closeClient(lane: Lane, client: Client): void {
   hold(lane.unfinished, client, 0);
   if (!lane.clients.delete(client.descriptor)) return;
   if (client.isWaiting) leaveLine(lane, client);
+  release(lane, client);
   close(lane, client.descriptor);
   count(lane.counts, "open", -1);
   listening.openClients -= 1;
@@ -117,7 +106,7 @@ export function watchBoth(lane: Lane, client: Client | null, pair: Pair | null):
   if (pair?.phase === "closed") return;
   if (client !== null && client.unsent === null && !client.isWaiting) {
     const reads = !client.isEnded && pair?.toMain == null;
-    watchFor(lane, client, (reads ? EPOLLIN : 0) | (pair?.isClientFull === true ? EPOLLOUT : 0));
+    watchClient(lane, client, (reads ? EPOLLIN : 0) | (pair?.isClientFull === true ? EPOLLOUT : 0));
   }
   if (pair !== null) watchFor(lane, pair, (pair.isClientFull ? 0 : EPOLLIN) | (pair.toMain === null ? 0 : EPOLLOUT));
 }
@@ -189,8 +178,10 @@ function writeFrameHead({ bytes }: Lane, at: number, kind: number, value: number
 }
 
 /** @returns where the frame begins */
-function writeBegin(lane: Lane, { listening, address, port }: Client, end: number): number {
-  const text = textOfBeginning({ listener: listening.id, address, port }).padEnd(beginBytesMax);
+function writeBegin(lane: Lane, client: Client, end: number): number {
+  const { listening, address, port, secure, isHttp2 } = client;
+  const protocol = secure === null ? "http" : isHttp2 ? "h2" : "https";
+  const text = textOfBeginning({ listener: listening.id, address, port, protocol }).padEnd(beginBytesMax);
   const start = end - beginBytesMax - frameHeadBytes;
   lane.bytes.write(text, start + frameHeadBytes, "latin1");
   writeFrameHead(lane, start, toMain.begin, beginBytesMax);
@@ -287,14 +278,12 @@ function keep(lane: Lane, pair: Pair, waiting: Buffer | null): void {
 function give(lane: Lane, pair: Pair, at: number, lengthBytes: number): number {
   const { client } = pair;
   if (client === null) return lengthBytes; // it has left
-  const sent = lane.calls.send(client.descriptor, lane.memory.address + at, lengthBytes, flags);
-  if (sent < 0 && !isTransient(lane)) {
+  const taken = sendToClient(lane, client, at, lengthBytes, false);
+  if (taken === broken) {
     abandon(lane, client);
     return lengthBytes;
   }
-  const taken = Math.max(0, sent);
-  count(lane.counts, "sentBytes", taken);
-  pair.isClientFull = taken < lengthBytes;
+  pair.isClientFull = taken < lengthBytes || isBlocked(client);
   if (!pair.isClientFull) pair.fullSinceMs = 0;
   else if (taken > 0 || pair.fullSinceMs === 0) pair.fullSinceMs = lane.nowMs;
   return taken;
@@ -307,7 +296,7 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
       pair.leftBytes = value;
       return;
     case toLane.end:
-      if (client !== null) lane.calls.shutdown(client.descriptor, SHUT_WR);
+      if (client !== null) endSending(lane, client);
       return;
     case toLane.idle:
       if (client === null || pair.sentBytes % 2 ** 32 !== value || pair.toMain !== null) return;

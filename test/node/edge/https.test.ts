@@ -19,11 +19,17 @@ import { certificateFor, testAuthority, writePair } from "../../support/certific
 import { fleetValue, siteValue } from "../../support/fleet.ts";
 import { temporaryDirectory } from "../../support/temporary.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
+import { testBoth, type Through } from "../tls/secured.ts";
 
 const host = "127.0.0.1";
 
 /** An edge that remembers its fleet, and whose origin is down. */
-async function startHttps(t: TestContext, https: object, hosts: readonly object[]): Promise<Edge> {
+async function startHttps(
+  t: TestContext,
+  https: object,
+  hosts: readonly object[],
+  through: Through = "the main thread",
+): Promise<Edge> {
   const dataDir = join(await temporaryDirectory(t), "data");
   await mkdir(dataDir);
   const tokenFile = join(dataDir, "edge.token");
@@ -39,6 +45,7 @@ async function startHttps(t: TestContext, https: object, hosts: readonly object[
     https: { addresses: [{ host, port: 0 }], ...https },
     admin: { host, port: 0 },
     decoders: { processes: 1 },
+    front: { lanes: through === "a lane" ? 1 : 0 },
     dns: { addresses: [], geoFiles: [] },
     drainMs: 0,
   });
@@ -92,29 +99,40 @@ async function metric(edge: Edge, name: string): Promise<number> {
   );
 }
 
-test("an edge answers probes and requests over HTTPS, and tells status and metrics of its certificates", async (t) => {
-  const directory = await temporaryDirectory(t);
-  await writePair(join(directory, "img"), await certificateFor(["img.cdn.test"], { validToMs: Date.UTC(2040, 0, 2) }));
-  const hosts = ["img.cdn.test", "other.test"].map((name) => ({ name, kind: "images" }));
-  const edge = await startHttps(t, { certificateDirectory: directory }, hosts);
-  assert.equal(await statusOf(edge, "img.cdn.test", "/.nearcast/health"), 200);
-  assert.equal(await statusOf(edge, "img.cdn.test", "/a.jpg?w=0"), 400);
-  const { tls } = await adminJson(edge, "/status");
-  const { certificates, nextExpiry, problems, hostsWithout } = tls as Record<string, unknown>;
-  assert.deepEqual(
-    { certificates, nextExpiry, problems, hostsWithout },
-    { certificates: 1, nextExpiry: "2040-01-02T00:00:00Z", problems: [], hostsWithout: ["other.test"] },
-  );
-  assert.equal(await metric(edge, "nearcast_tls_hosts_without_certificate"), 1);
-  assert.equal(await metric(edge, "nearcast_tls_certificate_expiry_seconds"), Date.UTC(2040, 0, 2) / 1000);
-  assert.equal(await metric(edge, 'nearcast_tls_handshakes_total{version="TLSv1.3",result="full"}'), 2);
-});
+testBoth(
+  "an edge answers probes and requests over HTTPS, and tells status and metrics of its certificates",
+  async (t, through) => {
+    const directory = await temporaryDirectory(t);
+    await writePair(
+      join(directory, "img"),
+      await certificateFor(["img.cdn.test"], { validToMs: Date.UTC(2040, 0, 2) }),
+    );
+    const hosts = ["img.cdn.test", "other.test"].map((name) => ({ name, kind: "images" }));
+    const edge = await startHttps(t, { certificateDirectory: directory }, hosts, through);
+    assert.equal(await statusOf(edge, "img.cdn.test", "/.nearcast/health"), 200);
+    assert.equal(await statusOf(edge, "img.cdn.test", "/a.jpg?w=0"), 400);
+    const { tls } = await adminJson(edge, "/status");
+    const { certificates, nextExpiry, problems, hostsWithout } = tls as Record<string, unknown>;
+    assert.deepEqual(
+      { certificates, nextExpiry, problems, hostsWithout },
+      { certificates: 1, nextExpiry: "2040-01-02T00:00:00Z", problems: [], hostsWithout: ["other.test"] },
+    );
+    assert.equal(await metric(edge, "nearcast_tls_hosts_without_certificate"), 1);
+    assert.equal(await metric(edge, "nearcast_tls_certificate_expiry_seconds"), Date.UTC(2040, 0, 2) / 1000);
+    assert.equal(await metric(edge, 'nearcast_tls_handshakes_total{version="TLSv1.3",result="full"}'), 2);
+  },
+);
 
-test("a renewal under load fails no request, and ends no connection", async (t) => {
+testBoth("a renewal under load fails no request, and ends no connection", async (t, through) => {
   const directory = await temporaryDirectory(t);
   const stem = join(directory, "img");
   await writePair(stem, await certificateFor(["img.cdn.test"]));
-  const edge = await startHttps(t, { certificateDirectory: directory }, [{ name: "img.cdn.test", kind: "images" }]);
+  const edge = await startHttps(
+    t,
+    { certificateDirectory: directory },
+    [{ name: "img.cdn.test", kind: "images" }],
+    through,
+  );
   const kept = connect({ host, port: portOf(edge), servername: "img.cdn.test", ca: testAuthority.certificatePem });
   t.after(() => kept.destroy());
   let keptAnswers = "";

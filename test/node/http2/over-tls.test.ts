@@ -4,37 +4,45 @@ import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
-import { test, type TestContext } from "node:test";
+import type { TestContext } from "node:test";
 import { systemClock } from "#base/clock.ts";
+import { openLanes } from "../../../node/front/lane/lanes.ts";
 import { openTlsAcceptor } from "../../../node/tls/acceptor.ts";
 import { indexCertificates } from "../../../node/tls/certificate-index.ts";
 import { openTicketKeys } from "../../../node/tls/ticket-keys.ts";
 import { certificateFor, testAuthority } from "../../support/certificates.ts";
-import { served } from "../tls/secured.ts";
+import { keptLog } from "../../support/kept-log.ts";
+import { served, testBoth, type Through } from "../tls/secured.ts";
 import { ask, get } from "./ask.ts";
 import { type Started, startHttp2 } from "./started.ts";
 
-async function startOverTls(t: TestContext): Promise<Started> {
+async function startOverTls(t: TestContext, through: Through): Promise<Started> {
   const certificates = indexCertificates([served(await certificateFor(["localhost"]))], undefined, Date.now());
-  const tls = openTlsAcceptor({
+  const parts = {
     certificates: () => certificates,
     ticketKeys: openTicketKeys(() => [], systemClock),
     protocols: ["h2", "http/1.1"],
-    clock: systemClock,
-  });
-  t.after(() => {
+  };
+  const tls = openTlsAcceptor({ ...parts, clock: systemClock });
+  const lanes =
+    through === "a lane"
+      ? await openLanes({ count: 1, tls: parts, clock: systemClock, log: keptLog().log })
+      : undefined;
+  t.after(async () => {
     tls.close();
+    await lanes?.close();
   });
   return await startHttp2(t, {
     tls,
+    lanes,
     application: ({ socket, url = "" }, response) => {
       response.end(`${url} ${"encrypted" in socket && socket.encrypted === true ? "secure" : "clear"}`);
     },
   });
 }
 
-test("a client that negotiates h2 gets hits and relayed responses over HTTP/2", async (t) => {
-  const { listener, seen } = await startOverTls(t);
+testBoth("a client that negotiates h2 gets hits and relayed responses over HTTP/2", async (t, through) => {
+  const { listener, seen } = await startOverTls(t, through);
   const session = connect(`https://127.0.0.1:${listener.port}`, {
     ca: testAuthority.certificatePem,
     servername: "localhost",
@@ -51,30 +59,33 @@ test("a client that negotiates h2 gets hits and relayed responses over HTTP/2", 
   assert.deepEqual(seen, ["hit /hit/1", "server /other", "hit /large/3000000"]);
 });
 
-test("frames that serve no request are counted behind the encryption, and a long download is no flood", async (t) => {
-  const { listener, clock, counts } = await startOverTls(t);
-  const session = connect(`https://127.0.0.1:${listener.port}`, {
-    ca: testAuthority.certificatePem,
-    servername: "localhost",
-  });
-  session.on("error", () => undefined); // its end is what the test looks at
-  t.after(() => {
-    session.destroy();
-  });
-  await once(session, "connect");
-  for (let count = 0; count < 4; count += 1) {
-    assert.equal((await ask(session, get("/large/5000000"))).body.length, 5_000_000);
-    clock.advance(1000);
-  }
-  assert.equal(session.destroyed, false);
-  for (let second = 0; second < 20 && counts.floods.frames === 0; second += 1) {
-    for (let part = 0; part < 300 && !session.destroyed; part += 1) {
-      await Promise.all(Array.from({ length: 5 }, () => pingOnce(session)));
+testBoth(
+  "frames that serve no request are counted behind the encryption, and a long download is no flood",
+  async (t, through) => {
+    const { listener, clock, counts } = await startOverTls(t, through);
+    const session = connect(`https://127.0.0.1:${listener.port}`, {
+      ca: testAuthority.certificatePem,
+      servername: "localhost",
+    });
+    session.on("error", () => undefined); // its end is what the test looks at
+    t.after(() => {
+      session.destroy();
+    });
+    await once(session, "connect");
+    for (let count = 0; count < 4; count += 1) {
+      assert.equal((await ask(session, get("/large/5000000"))).body.length, 5_000_000);
+      clock.advance(1000);
     }
-    clock.advance(1000);
-  }
-  assert.equal(counts.floods.frames, 1);
-});
+    assert.equal(session.destroyed, false);
+    for (let second = 0; second < 20 && counts.floods.frames === 0; second += 1) {
+      for (let part = 0; part < 300 && !session.destroyed; part += 1) {
+        await Promise.all(Array.from({ length: 5 }, () => pingOnce(session)));
+      }
+      clock.advance(1000);
+    }
+    assert.equal(counts.floods.frames, 1);
+  },
+);
 
 /** Resolves with the answer, or without one when the session has ended. */
 function pingOnce(session: ClientHttp2Session): Promise<void> {
@@ -88,8 +99,8 @@ function pingOnce(session: ClientHttp2Session): Promise<void> {
   });
 }
 
-test("a client that does not negotiate h2 gets HTTP/1.1", async (t) => {
-  const { listener } = await startOverTls(t);
+testBoth("a client that does not negotiate h2 gets HTTP/1.1", async (t, through) => {
+  const { listener } = await startOverTls(t, through);
   const asking = request({
     host: "127.0.0.1",
     servername: "localhost",

@@ -6,6 +6,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { TestContext } from "node:test";
 import { deliver } from "../../../node/deliver/deliver.ts";
 import type { TransferRules } from "../../../node/deliver/transfer.ts";
+import type { Lanes } from "../../../node/front/lane/lanes.ts";
 import { type Listener, listen } from "../../../node/http/listener.ts";
 import type { AnswerPlain } from "../../../node/http2/connection.ts";
 import type { TlsAcceptor } from "../../../node/tls/acceptor.ts";
@@ -42,9 +43,11 @@ export async function startHttp2(
     inFlightBytes?: number;
     /** Connections begin with a handshake, and use HTTP/2 if that is negotiated. */
     tls?: Pick<TlsAcceptor, "accept">;
+    /** These have the connections of clients. */
+    lanes?: Lanes | undefined;
   } = {},
 ): Promise<Started> {
-  const { application, connectionsMax, inFlightBytes, tls } = options;
+  const { application, connectionsMax, inFlightBytes, tls, lanes } = options;
   const clock = fakeClock();
   const transfers = openTransfers(clock, inFlightBytes === undefined ? {} : { bytesMax: inFlightBytes });
   const seen: string[] = [];
@@ -96,6 +99,7 @@ export async function startHttp2(
       clock,
       ...(tls === undefined ? { isHttp2: () => true } : { tls }),
     },
+    lanes,
     ...(connectionsMax === undefined ? {} : { connectionsMax }),
   });
   t.after(() => listener.close(0));

@@ -25,6 +25,7 @@ import { get } from "../fronted.ts";
 import { openDescriptors, socketsOn } from "./seen-from-outside.ts";
 
 const rules: Omit<LaneListenOptions, "lent"> = {
+  isSecure: false,
   sharesPort: false,
   waitsMs: { headers: 10_000, idle: 65_000, stalled: 120_000 },
   connectionsMax: 10_000,

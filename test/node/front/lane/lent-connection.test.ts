@@ -73,7 +73,7 @@ function readFrames(bytes: Buffer): [number, number | string][] {
 const begin = (listener: number, address: string): Buffer =>
   Buffer.concat([
     frameHead(toMain.begin, beginBytesMax),
-    Buffer.from(textOfBeginning({ listener, address, port: 5000 }).padEnd(beginBytesMax)),
+    Buffer.from(textOfBeginning({ listener, address, port: 5000, protocol: "http" }).padEnd(beginBytesMax)),
   ]);
 const data = (text: string): Buffer => Buffer.concat([frameHead(toMain.data, text.length), Buffer.from(text)]);
 

@@ -51,6 +51,7 @@ async function openScene(t: TestContext, waitsMs: Partial<LaneListenOptions["wai
   const listener = lanes.listen(
     { host: "127.0.0.1", port: 0 },
     {
+      isSecure: false,
       sharesPort: false,
       waitsMs: { headers: 10_000, idle: 65_000, stalled: 120_000, ...waitsMs },
       connectionsMax: 10_000,
