@@ -6,6 +6,7 @@
  *
  * The origin judges the document again when it publishes, so skipping these steps gains nothing.
  */
+import { command } from "#base/command-name.ts";
 import { changeText } from "#review/diff.ts";
 import type { Command } from "commander";
 import { confirm, isAtTerminal } from "../../confirm.ts";
@@ -135,8 +136,8 @@ function keptLines(changes: FleetReview["changes"]): string[] {
     .filter(({ kind, what, detail }) => kind === "changed" && what === "host" && /(?:^|; )origin \S+ →/.test(detail))
     .map(
       ({ name }) =>
-        `note: edges keep what they have stored from the former origin of ${name}; ` +
-        `to drop it, run this after publishing: nearcast purge --host ${name}`,
+        `note: edges keep the files that they stored from the previous origin of ${name}; ` +
+        `to drop them, run this after publishing: ${command} purge --host ${name}`,
     );
 }
 
