@@ -1,5 +1,6 @@
 /** The answers of the admin listener: the node's status, and how it would answer a URL. */
 import { tokenId } from "#secret/edge-token.ts";
+import { publicPortOf, redirectOf } from "../http/https-policy.ts";
 import { understandForOwner } from "../http/understand.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
 import { currentFleet } from "./parts.ts";
@@ -82,15 +83,19 @@ function describeTls({ certificates, acceptor, hostsWithout }: TlsPart): Record<
 
 /** @throws NearcastError 4xx for a URL that would be refused */
 export async function explainUrl(
-  { membership, servers }: OpenedEdge,
+  { setup, membership, servers }: OpenedEdge,
   url: URL,
   accept: string | undefined,
 ): Promise<Record<string, unknown>> {
   const target = url.pathname + url.search;
   const fields = { host: url.host, ...(accept === undefined ? {} : { accept }) };
-  const understood = understandForOwner(membership.fleet(), { method: "GET", target, fields });
+  const fleet = membership.fleet();
+  const understood = understandForOwner(fleet, { method: "GET", target, fields });
   const { kind, order } = understood;
   const answer = kind === "images" ? await servers.images.explain(order) : await servers.assets.explain(order);
   const about = kind === "images" ? { variant: order.variant, varies: order.varies } : { target: order.target };
-  return { host: order.host.name, kind, ...about, ...answer };
+  const isPlain = url.protocol === "http:";
+  const redirect = isPlain ? redirectOf(fleet, { target, host: url.host }, publicPortOf(setup.config)) : undefined;
+  const sent = redirect === undefined ? {} : { redirectsTo: redirect.location };
+  return { host: order.host.name, kind, ...about, ...answer, ...sent };
 }

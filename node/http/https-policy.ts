@@ -5,6 +5,7 @@
 import type { Fleet } from "#document/document.ts";
 import type { Host } from "#document/schema/hosts.ts";
 import { canonicalName } from "#record/domain-names.ts";
+import type { EdgeConfig } from "../config.ts";
 import type { Delivery } from "../deliver/outcome.ts";
 import { hostOf, parseTarget } from "./target.ts";
 
@@ -36,6 +37,15 @@ export function redirectOf(
   const port = publicPort === 443 ? "" : `:${publicPort}`;
   const query = target.query === "" ? "" : `?${target.query}`;
   return { host, location: `https://${name}${port}${target.path}${query}` };
+}
+
+/**
+ * The port that redirects lead to; 443 on a node without HTTPS of its own, because something in front of it may speak
+ * TLS.
+ */
+export function publicPortOf({ https }: Pick<EdgeConfig, "https">): number {
+  const port = https?.publicPort ?? https?.addresses[0]?.port ?? 0;
+  return port === 0 ? 443 : port;
 }
 
 const hostsByDocument = new WeakMap<Fleet, ReadonlyMap<string, Host>>();

@@ -3,12 +3,12 @@ import { randomBytes } from "node:crypto";
 import { NearcastError } from "#base/errors.ts";
 import { before } from "#base/lifecycle.ts";
 import { processMetrics } from "#base/process-metrics.ts";
-import type { EdgeConfig } from "../../config.ts";
 import { buildAdminApp } from "../../http/admin.ts";
 import { buildEdgeApp } from "../../http/app.ts";
 import { openStreamCalls } from "#base/system-calls.ts";
 import type { SharedReady } from "../../front/lane/running-lane.ts";
 import { openReadyMemory, type ReadyMemory } from "../../front/ready/ready-memory.ts";
+import { publicPortOf } from "../../http/https-policy.ts";
 import { createHits, reportSent } from "../../http/hits.ts";
 import { keepAliveSeconds, type Listener } from "../../http/listener.ts";
 import { openReadyHits, readyBytesFor, type ReadyHits } from "../../http/ready-hits.ts";
@@ -105,12 +105,6 @@ function sharedMemory({ config }: EdgeSetup): SharedReady | undefined {
 
 function ownMemory({ cache }: EdgeSetup["config"]): ReadyMemory {
   return openReadyMemory(new ArrayBuffer(readyBytesFor(cache.memoryBytes)), newSeed());
-}
-
-/** Port 443 for a node without HTTPS of its own: something in front of it speaks TLS. */
-function publicPortOf({ https }: EdgeConfig): number {
-  const port = https?.publicPort ?? https?.addresses[0]?.port ?? 0;
-  return port === 0 ? 443 : port;
 }
 
 function openMetrics(edge: OpenedEdge, ready: ReadyHits, http2: Http2Counts): Metrics {

@@ -123,6 +123,22 @@ testBoth(
   },
 );
 
+test("explain says that a host redirects HTTP, and where to", async (t) => {
+  const directory = await temporaryDirectory(t);
+  await writePair(join(directory, "img"), await certificateFor(["img.cdn.test"]));
+  const hosts = [{ name: "img.cdn.test", kind: "images", redirectToHttps: true }];
+  const edge = await startHttps(t, { certificateDirectory: directory, publicPort: 8443 }, hosts);
+  const explained = async (url: string): Promise<unknown> => {
+    const { host: name, redirectsTo } = await adminJson(edge, `/explain?url=${encodeURIComponent(url)}`);
+    return [name, redirectsTo];
+  };
+  assert.deepEqual(await explained("http://img.cdn.test/a.jpg?w=9"), [
+    "img.cdn.test",
+    "https://img.cdn.test:8443/a.jpg?w=9",
+  ]);
+  assert.deepEqual(await explained("https://img.cdn.test/a.jpg?w=9"), ["img.cdn.test", undefined]);
+});
+
 testBoth("a renewal under load fails no request, and ends no connection", async (t, through) => {
   const directory = await temporaryDirectory(t);
   const stem = join(directory, "img");

@@ -81,6 +81,8 @@ function pictureText(body: Readonly<Record<string, unknown>>): string | undefine
 }
 
 function answerText(body: Readonly<Record<string, unknown>>): string | undefined {
+  const location = textOf(body, "redirectsTo");
+  if (location !== undefined) return `301 to ${location}`;
   const verdict = textOf(body, "verdict");
   if (verdict === undefined) return undefined;
   const absentStatus = inside(body, "record", "meaning", "absentStatus");
@@ -91,6 +93,7 @@ function answerText(body: Readonly<Record<string, unknown>>): string | undefined
 }
 
 function whyText(body: Readonly<Record<string, unknown>>): string | undefined {
+  if (textOf(body, "redirectsTo") !== undefined) return "the host redirects HTTP to HTTPS (redirectToHttps)";
   const why = textOf(body, "why");
   const ttlSeconds = inside(body, "use", "ttlSeconds");
   const parts = [

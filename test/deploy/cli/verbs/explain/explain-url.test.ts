@@ -47,6 +47,12 @@ test("a URL is explained in sentences first, then with every figure", () => {
   ]);
 });
 
+test("the answer to a redirected URL is the redirect, whatever is cached", () => {
+  const [, , answer, why] = urlLines({ ...picture, redirectsTo: "https://img.cdn.test/shop/chair.jpg" });
+  assert.equal(answer, "answer   301 to https://img.cdn.test/shop/chair.jpg");
+  assert.equal(why, "why      the host redirects HTTP to HTTPS (redirectToHttps)");
+});
+
 test("each verdict is reported in words; what a node of another release says is shown as it is", () => {
   const answerOf = (body: Record<string, unknown>): string | undefined =>
     urlLines(body).find((line) => line.startsWith("answer"));
