@@ -89,12 +89,14 @@ function kindOf(stats: Stats): string {
   return "a device";
 }
 
-function unreadable(file: string, { what, reader, whenUnreadable }: SecretFile, error: unknown): NearcastError {
+function unreadable(file: string, about: SecretFile, error: unknown): NearcastError {
   const code = (error as NodeJS.ErrnoException).code ?? String(error);
-  return new NearcastError(
-    "INTERNAL",
-    `can't read the ${what} in ${file} (${codeReason(code)}): the user that runs the ${reader} must own the file. ` +
-      whenUnreadable,
-    { cause: error },
-  );
+  const advice = ["EACCES", "EPERM"].includes(code) ? `: ${whoMayRead(about)}` : `. ${about.whenUnreadable}`;
+  const message = `can't read the ${about.what} in ${file} (${codeReason(code)})${advice}`;
+  return new NearcastError("INTERNAL", message, { cause: error });
+}
+
+function whoMayRead({ reader, mayGroupRead }: SecretFile): string {
+  const group = mayGroupRead === true ? ", or be in its group, and the file have mode 0640" : "";
+  return `the user that runs the ${reader} must own the file${group}; it also needs access to its directories`;
 }
