@@ -2,6 +2,7 @@
  * `nearcast dig`: sends one DNS query to a node's responder and prints the answer, for machines without dig and for
  * queries as if from elsewhere (`--from` sends the EDNS client subnet of RFC 7871).
  */
+import { clientNetworkOf } from "#base/client-network.ts";
 import { command } from "#base/command-name.ts";
 import type { Command } from "commander";
 import { Packet } from "dns2";
@@ -17,8 +18,6 @@ type DnsRecord = Packet["answers"][number];
 
 /** The largest answer over TCP: any record set of a node can be shown. */
 const answerBytesMax = 65_535;
-/** The prefix lengths that public resolvers forward (RFC 7871 §11.1). */
-const subnetBits = { 4: 24, 6: 56 } as const;
 
 interface DigOptions extends CommonOptions {
   from?: string;
@@ -52,7 +51,7 @@ export function addDig(program: Command, cli: Cli): void {
     usage: "dig <name>",
     summary: "send a DNS query to a node",
     more: "--from sends the /24 (IPv4) or /56 (IPv6) of an address as the EDNS Client Subnet, as resolvers do.",
-    examples: ["dig img.cdn.test --from 81.2.69.160", "dig cdn.test --type NS --server 127.0.2.1:5300"],
+    examples: ["dig img.cdn.test --type AAAA --from 81.2.69.160", "dig cdn.test --type NS --server 127.0.2.1:5300"],
   });
   withDataDir(verb)
     .option("--from <ip>", "address of the client, or its network such as 81.2.69.0/24")
@@ -99,7 +98,7 @@ export function isName(text: string): boolean {
   return text === "." || (name.length <= 253 && /^[!-\-/-[\]-~]{1,63}(?:\.[!-\-/-[\]-~]{1,63})*$/.test(name));
 }
 
-/** The client's network: the address cut to the prefix that a resolver would send, or the prefix as given. */
+/** The client's network: the prefix that public resolvers send (RFC 7871 §11.1: /24, /56), or the one given. */
 export function subnetOf(text: string): string {
   const [address = "", bits, ...rest] = text.split("/");
   const family = isIP(address);
@@ -109,7 +108,7 @@ export function subnetOf(text: string): string {
       `--from: "${text}" is not an IP address such as 81.2.69.160 or 2001:db8::1`,
     );
   }
-  if (bits === undefined) return `${address}/${subnetBits[family]}`;
+  if (bits === undefined) return clientNetworkOf(address);
   if (!/^\d{1,3}$/.test(bits) || Number(bits) > (family === 4 ? 32 : 128)) {
     throw new CommandFailure(
       exitCodes.usage,

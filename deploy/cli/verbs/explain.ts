@@ -76,6 +76,10 @@ export function addExplain(program: Command, cli: Cli): void {
           code === undefined ? {} : { code },
         );
       }
+      const { reason } = body;
+      if (body["outcome"] === "invalid" && typeof reason === "string") {
+        throw new CommandFailure(exitCodes.usage, `node ${reply.name}: ${reason}`);
+      }
       const client = isUrl
         ? { accept, acceptIs: options.accept === undefined ? "a common browser's" : "as given" }
         : {};
@@ -89,7 +93,7 @@ export function addExplain(program: Command, cli: Cli): void {
       ]);
       const hint = isUrl ? await hintOfPicture(unknownPicture(body), options, cli) : undefined;
       if (hint !== undefined) output.note(hint);
-      cli.end(body["outcome"] === "invalid" ? exitCodes.usage : exitCodes.ok);
+      cli.end(exitCodes.ok);
     });
 }
 

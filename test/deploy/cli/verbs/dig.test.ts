@@ -5,9 +5,9 @@ import { CommandFailure } from "../../../../deploy/cli/exit-codes.ts";
 
 test("a client's address is cut to what a resolver would send, a network stays", () => {
   const cases: [from: string, expected: string][] = [
-    ["81.2.69.160", "81.2.69.160/24"],
+    ["81.2.69.160", "81.2.69.0/24"],
     ["81.2.69.0/22", "81.2.69.0/22"],
-    ["2001:db8::1", "2001:db8::1/56"],
+    ["2001:db8::1", "2001:db8::/56"],
     ["2001:db8::/48", "2001:db8::/48"],
   ];
   for (const [from, expected] of cases) assert.equal(subnetOf(from), expected, from);
