@@ -59,12 +59,14 @@ export function addUp(program: Command, cli: Cli): void {
     usage: "up",
     summary: "run the whole CDN on this machine: origin, edges, DNS and a sample picture",
     more: [
-      "The data directory keeps everything: the next start uses the same pictures, tokens, fleet document and sites.",
+      "The data directory keeps everything: the next start uses the same pictures, tokens, fleet document and sites",
+      "(`--sites local` goes back to one edge).",
       "With --sites, each site is one edge at the real coordinates of its city: 127.0.1.1, 127.0.2.1, …",
       "With --nodes, each site has several edges that share one cache: 127.0.1.1, 127.0.1.2, …",
       "When --sites or --nodes changes, the files of edges that are no longer started stay: for example edge-local1,",
       "edge-local1.yaml and edge-local1.log. You can delete them.",
-      "For HTTPS on port 8443, `up` creates a certificate authority once: curl --cacert DIR/tls/authority.crt",
+      "The edges also serve HTTPS at port 8443. The first start makes a certificate authority for it:",
+      "curl --cacert ./data/tls/authority.crt trusts it.",
       "Ctrl-C drains and stops everything within 5 s. Press it again to kill everything at once.",
     ].join("\n"),
     examples: [

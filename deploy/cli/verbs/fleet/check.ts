@@ -95,7 +95,8 @@ function countsText(fleet: Fleet): string {
   return [
     counted(counts.zones, "zone"),
     counted(counts.sites, "site"),
-    counted(counts.nodes, "node"),
+    // Nodes that joined are in the roster, not in the document: "0 nodes" would look wrong.
+    ...(counts.nodes === 0 ? [] : [counted(counts.nodes, "node")]),
     counted(counts.hosts, "host"),
     counted(counts.steered, "steered name"),
   ].join(", ");

@@ -20,7 +20,7 @@ export function edgeText(node: string, dataDir: string, decided: Decided, room: 
   const endpoints = (list: readonly object[]): string => list.map((one) => `\n  - ${flow(one)}`).join("");
   return `# The edge node ${node}, written by \`${command} join\`. You can edit it: \`join\`
 # does not overwrite it.
-# All settings with their ranges: deploy/docs/configuration.md and deploy/config/edge.example.yaml.
+# All settings with their ranges: deploy/docs/configuration.md (installed below /opt/nearcast/current).
 #
 #   ${command} edge --config edge.yaml --check-config
 

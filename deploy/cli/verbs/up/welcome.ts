@@ -42,6 +42,7 @@ export function welcomeLines(setup: Setup, imageHost: string): string[] {
   const http = first?.http[0];
   const https = first?.https?.addresses[0];
   const dns = first?.dns.addresses[0];
+  const sample = join(dataDir, "sample.avif");
   const authority = join(dataDir, "tls", "authority.crt");
   const options = dataDir === "./data" ? "" : ` --data ${dataDir}`;
   const subnet = edges.length > 1 ? " +subnet=133.11.1.0/24" : "";
@@ -57,13 +58,13 @@ export function welcomeLines(setup: Setup, imageHost: string): string[] {
     ...(http === undefined
       ? []
       : [
-          `  curl -sS -D- -o ${join(dataDir, "sample.avif")} -H 'Accept: image/avif,image/webp' ` +
+          `  curl -sS -D- -o ${sample} -H 'Accept: image/avif' ` +
             `'http://${hostPort(http.host, http.port)}/${sampleName}?w=640&auto=format'`,
         ]),
     ...(https === undefined
       ? []
       : [
-          `  curl -sS -D- -o ${join(dataDir, "sample.avif")} --cacert ${authority} ` +
+          `  curl -sS -D- -o ${sample} -H 'Accept: image/avif' --cacert ${authority} ` +
             `'https://${hostPort(https.host, https.port)}/${sampleName}?w=640&auto=format'`,
         ]),
     ...(dns === undefined ? [] : [`  dig @${dns.host} -p ${dns.port} ${imageHost}${subnet}`]),
