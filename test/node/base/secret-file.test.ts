@@ -23,8 +23,8 @@ test("a file that its reader may not read: the message says who must own it, not
       () => "it was read",
       (error: unknown) => (error as Error).message,
     );
-  const start =
-    `can't read the private key in ${file} (permission denied): ` + "the user that runs the edge must own the file";
+  const owner = "the user that runs the edge must own the file";
+  const start = `can't read the private key in ${file} (permission denied): ${owner}`;
   const end = "; it also needs access to its directories";
   assert.equal(await messageOf(key), start + end);
   const ofGroup = ", or be in its group, and the file have mode 0640";
