@@ -4,8 +4,8 @@
  *
  * Pointers are plain numbers, as in system-calls.ts, whose memory rules hold here too: OpenSSL reads and writes only
  * arenas and its own memory. Its objects belong to the process: a thread that dies leaves them, and another thread may
- * free them then. Its error queue is the thread's own; it is empty between any two uses, since whoever sees an error
- * takes it with `takeError()`.
+ * free them then. Each thread has its own error queue. It is empty between any two uses, because every error is taken
+ * with `takeError()`.
  */
 import { loadKoffi, koffiMissing } from "./koffi.ts";
 

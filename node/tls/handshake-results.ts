@@ -1,6 +1,5 @@
 /**
- * How handshakes end, and what bounds them: the same for the main thread (acceptor.ts) and for lanes (front/lane/).
- * Pure.
+ * The results and limits of handshakes, shared by the main thread (acceptor.ts) and lanes (front/lane/). Pure.
  */
 
 /** How handshakes end, besides completion. */

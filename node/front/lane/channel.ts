@@ -1,6 +1,6 @@
 /**
- * The client's side of a connection: its bytes in the clear, or through TLS. Whoever reads requests or sends responses
- * does it here, and sees no difference.
+ * The client's side of a connection: its bytes in the clear or through TLS. All code that reads requests or sends
+ * responses goes through here, and sees no difference.
  *
  *   receive()                         ─▶ recv                  SSL_read, until nothing is left or there is no room
  *   send(), sendWithBody()            ─▶ send, sendmsg         SSL_write, a record of up to 16 KiB at a time
@@ -8,11 +8,12 @@
  *
  * Rules for callers:
  *
- *   1. What was taken is the channel's. If it is less than was given, or if isBlocked() says so afterwards, the client
- *      is full: wait for EPOLLOUT, then flush(), then go on. (TLS keeps the record that the client did not take.)
+ *   1. The channel owns the bytes that it accepted. If it accepted fewer than given, or if isBlocked() is true
+ *      afterwards, the client is full: wait for EPOLLOUT, then flush(), then continue. (TLS keeps the record that did
+ *      not fit.)
  *   2. Change what epoll looks for at a client with watchClient() alone. TLS reads ahead of what it returns; clients of
  *      whom it has such bytes, and who are to be read, are in `lane.ahead`: their turn comes without an event.
- *   3. A broken connection has no more to say: drop the client.
+ *   3. If the connection is broken, drop the client.
  *
  * Nothing here allocates memory, except for a client that is full.
  */

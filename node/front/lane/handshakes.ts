@@ -7,8 +7,8 @@
  *              ├ plain HTTP ─▶ 400 ─▶ lingering
  *              └ silence, too slow, too many of a network ─▶ closed
  *
- * The ClientHello stays in the socket while it is looked at, so OpenSSL finds it there. Until the hello is whole, and
- * its turn comes, a connection has no memory of OpenSSL's.
+ * The lane peeks at the ClientHello and leaves it in the socket, so OpenSSL finds it there. OpenSSL allocates memory
+ * for a connection only when the hello is complete and its turn has come.
  */
 import { clientNetworkOf } from "#base/client-network.ts";
 import { SSL_ERROR_SSL, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, TLS_1_3 } from "#base/openssl.ts";

@@ -1,4 +1,4 @@
-/** The TLS of a lane: its certificates and ticket keys, which come as orders, and the handshakes in progress. */
+/** The TLS of a lane: its certificates and ticket keys, which arrive as orders, and the handshakes in progress. */
 import { createHandshakes } from "#base/handshakes.ts";
 import type { ByKind } from "../../tls/certificate-index.ts";
 import { type LaneTls } from "./lane.ts";

@@ -1,4 +1,4 @@
-/** The memory of a lane, which its system calls and OpenSSL read and write: what is where, and how much of it. */
+/** The layout of a lane's memory, which its system calls and OpenSSL read and write. */
 import { epollEvent, socketAddress } from "#base/system-calls.ts";
 import { nativeRoomBytes } from "../../tls/native-contexts.ts";
 import { beginBytesMax, frameHeadBytes } from "./frames.ts";

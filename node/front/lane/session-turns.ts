@@ -1,6 +1,6 @@
 /**
- * New sessions begin a few at a time, because each takes the main thread a connection of Node's server: half a
- * millisecond. A thousand clients that all ask at once would keep it from everything else.
+ * New sessions begin a few at a time, because each costs the main thread half a millisecond, for a connection of Node's
+ * server. A thousand clients that ask at once would block everything else.
  *
  *   a request for main ── few sessions are new to it ──▶ begins
  *      └──▶ waits with its client; networks in turn ── main has "taken" one ──▶ begins

@@ -1,6 +1,6 @@
 /**
- * What the main thread tells lanes about TLS: certificates and ticket keys, when they start and after each change. A
- * certificate is sent once; what names it is for is sent with each change, by its number.
+ * What the main thread tells lanes about TLS: certificates and ticket keys, at the start and after each change. Each
+ * certificate is sent once. Its names are sent with each change, under its number.
  */
 import type { ServedCertificate } from "../../tls/certificate.ts";
 import type { ByKind, CertificateIndex } from "../../tls/certificate-index.ts";
