@@ -12,7 +12,7 @@ export type Body =
       readonly kind: "bytes";
       readonly bytes: Buffer;
       /** As for ranges, if the same bytes are on disk. */
-      readonly pin?: () => PinnedFile | undefined;
+      readonly pin?: () => Pin;
     }
   /** `open` starts a reader at `start`; it ends before `end`, or with the body where that is null. */
   | {
@@ -24,9 +24,12 @@ export type Body =
        */
       readonly borrow?: (start: number, end: number | null, bytesMax: number) => Uint8Array | undefined;
       /** Where the body is in a file, if all of it is known to be as it was written. */
-      readonly pin?: () => PinnedFile | undefined;
+      readonly pin?: () => Pin;
     }
   | { readonly kind: "stream"; readonly stream: Readable };
+
+/** "soon": it is being written, or verified; a later call may have it. Undefined: it is in no file. */
+export type Pin = PinnedFile | "soon" | undefined;
 
 /** A part of an open file, which stays as it is until release(). */
 export interface PinnedFile {

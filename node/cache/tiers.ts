@@ -10,7 +10,7 @@
  * as a miss and is removed later; one that a soft mark concerns is returned as soft-purged. Each store judges, too: the
  * result of a fill that began before its purge is not stored.
  */
-import type { BodyReader, PinnedFile, StoredBody } from "#base/body.ts";
+import type { BodyReader, Pin, StoredBody } from "#base/body.ts";
 import type { BodyWriter } from "./disk/body-writer.ts";
 import type { DiskTier } from "./disk/disk-tier.ts";
 import type { DiskBody, DiskObject } from "./disk/reading.ts";
@@ -319,28 +319,34 @@ function storedOnDisk(state: State, found: DiskObject): Stored {
     body.close();
     return bytes;
   };
-  const pin = (): PinnedFile | undefined => pinFound(found);
+  const pin = (): Pin => pinFound(found);
   const body = { kind: "ranges", open, borrow, pin } as const;
   return { key, tier: "disk", facts, headerBlock, lengthBytes, body, isSoftPurged: isSoft(state, facts) };
 }
 
-/** The same object on disk. If it was not verified yet, that is done for the next time. */
-function pinOnDisk({ disk }: State, { key, facts, body: { length } }: CachedObject): PinnedFile | undefined {
+/** The same object on disk. If it was not verified yet, that is done now, or if it takes long, for the next time. */
+function pinOnDisk({ disk }: State, { key, facts, body: { length } }: CachedObject): Pin {
   const found = disk.find(key);
-  if (found === undefined || found instanceof Promise || !areOfOneObject(found.facts, facts)) return undefined;
+  if (found instanceof Promise) return "soon";
+  if (found === undefined || !areOfOneObject(found.facts, facts)) return undefined;
   const pinned = pinFound(found);
-  if (pinned !== undefined) return pinned;
+  if (pinned !== "soon") return pinned;
   const body = found.open();
-  void Promise.resolve(body.read(0, length)).then(body.close, body.close);
-  return undefined;
+  const read = body.read(0, length);
+  if (read instanceof Promise) {
+    void read.then(body.close, body.close);
+    return "soon";
+  }
+  body.close();
+  return pinFound(found);
 }
 
-function pinFound(found: DiskObject): PinnedFile | undefined {
+function pinFound(found: DiskObject): Pin {
   const body = found.open();
   const place = body.place();
-  if (place !== undefined) return { ...place, release: body.close };
+  if (typeof place === "object") return { ...place, release: body.close };
   body.close();
-  return undefined;
+  return place;
 }
 
 function diskReader(body: DiskBody, start: number, end: number): BodyReader {

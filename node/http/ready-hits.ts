@@ -264,6 +264,7 @@ function bodyOf(
   if (small !== undefined) return small;
   if (body.kind === "stream" || lengthBytes === null || lengthBytes > fileBytesMax) return undefined;
   const file = pinned.length < pinnedMax ? body.pin?.() : undefined;
+  if (file === "soon") return undefined; // the next request asks again
   if (file === undefined) return copied(copiedWithoutFileBytesMax);
   const { descriptor, offset } = file;
   return { ready: { kind: "file", descriptor, offset, lengthBytes }, file };

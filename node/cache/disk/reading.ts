@@ -32,8 +32,11 @@ export interface DiskBody {
   read: (start: number, end: number) => Buffer | Promise<Buffer>;
   /** The same without a copy, valid until the next read of any body. Undefined: use read(), which takes longer. */
   borrow: (start: number, end: number) => Uint8Array | undefined;
-  /** Where the body is, if all of it was verified, and a file can stay open for a while. Valid until close(). */
-  place: () => Omit<PinnedFile, "release"> | undefined;
+  /**
+   * Where the body is, if a file can stay open for a while. Valid until close(). "soon": it waits to be written, or to be
+   * verified by a read.
+   */
+  place: () => Omit<PinnedFile, "release"> | "soon" | undefined;
   close: () => void;
 }
 
@@ -53,7 +56,7 @@ interface Place {
 function objectInMemory(object: CachedObject): DiskObject {
   const { key, facts, headerBlock, body } = object;
   const part = (start: number, end: number): Buffer => body.subarray(start, end);
-  const inMemory: DiskBody = { read: part, borrow: part, place: () => undefined, close: () => undefined };
+  const inMemory: DiskBody = { read: part, borrow: part, place: () => "soon", close: () => undefined };
   return { key, facts, headerBlock, lengthBytes: body.length, open: () => inMemory };
 }
 
@@ -121,7 +124,7 @@ function openBody(state: DiskState, place: Place): DiskBody {
     place() {
       const descriptor = file?.descriptor ?? -1;
       if (descriptor === -1 || !hasSpare(state.descriptors)) return undefined;
-      if (!isVerified(state, place, 0, place.head.lengthBytes)) return undefined;
+      if (!isVerified(state, place, 0, place.head.lengthBytes)) return "soon";
       return { descriptor, offset: place.offset, isRemoved: () => file?.isForgotten === true };
     },
     close() {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { openCaches } from "../../support/caches.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
@@ -48,6 +49,27 @@ test("a body that is large, or not wanted whole, stays on disk and is read where
     part.close();
     assert.equal(tiers.loadMemory(object.key), undefined);
   }
+});
+
+test("a body in memory is sent from its file as soon as that is written", async (t) => {
+  const { tiers, disk } = await openTiers(t);
+  const object = objectFor("a", { sizeBytes: 100_000 });
+  tiers.store(object);
+  const found = await tiers.find(object.key, true);
+  assert(found?.tier === "memory" && found.body.kind === "bytes");
+  assert.equal(found.body.pin?.(), "soon");
+  await disk.flushed();
+  // The first call may begin to open or to verify the file.
+  let pin = found.body.pin?.();
+  for (let turns = 0; pin === "soon" && turns < 100; turns += 1) {
+    await new Promise(setImmediate);
+    pin = found.body.pin?.();
+  }
+  assert(typeof pin === "object");
+  const bytes = Buffer.alloc(object.body.length);
+  readSync(pin.descriptor, bytes, 0, bytes.length, pin.offset);
+  pin.release();
+  assert.deepEqual(bytes, object.body);
 });
 
 test("what is for the disk alone never enters memory", async (t) => {
