@@ -33,8 +33,8 @@ export interface DiskBody {
   /** The same without a copy, valid until the next read of any body. Undefined: use read(), which takes longer. */
   borrow: (start: number, end: number) => Uint8Array | undefined;
   /**
-   * Where the body is, if a file can stay open for a while. Valid until close(). "soon": it waits to be written, or to be
-   * verified by a read.
+   * Where the body is, if a file can stay open for a while. Valid until close(). "soon": it waits to be written, or
+   * for a read that verifies it.
    */
   place: () => Omit<PinnedFile, "release"> | "soon" | undefined;
   close: () => void;
