@@ -1,4 +1,5 @@
 /** What tests that send the same requests to two servers have in common. */
+import type { ConnectionOptions } from "node:tls";
 import type { Random } from "#base/random.ts";
 import type { Request } from "../conformance/http/corpus.ts";
 import { type Answer, openLine, readAnswers } from "../node/http/raw.ts";
@@ -21,13 +22,15 @@ export function randomPieces(bytes: Buffer, random: Random): Buffer[] {
 /**
  * The responses to a group of requests on one connection.
  * @param pieces the bytes of all requests; each piece is sent in a turn of its own
+ * @param tls over TLS, with these options
  */
 export async function ask(
   server: { readonly address: string; readonly port: number },
   pieces: readonly Buffer[],
   group: readonly Request[],
+  tls?: ConnectionOptions,
 ): Promise<Answer[]> {
-  const line = await openLine(server);
+  const line = await openLine(server, tls);
   line.socket.setNoDelay(true);
   for (const [index, piece] of pieces.entries()) {
     if (index > 0) await new Promise((resolve) => setImmediate(resolve));

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import type { TestContext } from "node:test";
 import type { Random } from "#base/random.ts";
 import { photograph } from "../../support/pictures.ts";
+import type { ServedCertificate } from "../../../node/tls/certificate.ts";
 import type { SharedLanes } from "../../support/shared-lanes.ts";
 import type { Answer } from "../../node/http/raw.ts";
 import { hostName, otherHostName, type RunningEdge, startEdge } from "./running-edge.ts";
@@ -272,14 +273,19 @@ export function comparable({ status, reason, fields, body }: Answer): unknown {
   return { status, reason, told, body: isProblem ? text.replace(/"requestId":"[^"]*"/, "") : text };
 }
 
-/** @param lanes stand before the first edge; then both live in the system's time */
+/**
+ * @param lanes stand before the first edge; then both live in the system's time
+ * @param certificates with these, both serve HTTPS, too
+ */
 export async function openBoth(
   t: TestContext,
   lanes?: readonly [SharedLanes, SharedLanes],
+  certificates?: readonly ServedCertificate[],
 ): Promise<[RunningEdge, RunningEdge]> {
   const picture = await photograph(1, { width: 64, height: 48 });
   // A second question to a slow origin would be a matter of the machine's load.
-  const settings = { host: { hedging: false }, otherHost: { hedging: false }, decoders: 1 };
+  const secured = certificates === undefined ? {} : { certificates };
+  const settings = { host: { hedging: false }, otherHost: { hedging: false }, decoders: 1, ...secured };
   const edges = [
     await startEdge(t, { ...settings, lanes: lanes?.[0] }),
     await startEdge(t, { ...settings, lanes: lanes?.[1] }),

@@ -4,12 +4,15 @@
  * their metrics.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { type Random, seededRandom } from "#base/random.ts";
+import type { ServedCertificate } from "../../../node/tls/certificate.ts";
+import { certificateFor, testAuthority } from "../../support/certificates.ts";
 import { ask, last, randomPieces } from "../../support/differential.ts";
 import { rounds, seedOr } from "../../support/long.ts";
 import { lanesWithReady } from "../../support/shared-lanes.ts";
 import type { Answer } from "../../node/http/raw.ts";
+import { served } from "../../node/tls/secured.ts";
 import { comparable, openBoth, randomRequest, type Request, textOf } from "./corpus.ts";
 
 /**
@@ -49,12 +52,26 @@ function randomGroup(random: Random, popular: Request[]): Request[] {
 }
 
 test("responses are the same through a lane and without", async (t) => {
-  const lanes = await lanesWithReady(t);
+  await compare(t);
+});
+
+test("responses over TLS are the same through a lane and without", async (t) => {
+  const certificates = [served(await certificateFor(["localhost"]))];
+  await compare(t, certificates);
+});
+
+async function compare(t: TestContext, certificates?: readonly ServedCertificate[]): Promise<void> {
+  const lanes = await lanesWithReady(t, certificates === undefined ? {} : { certificates });
   const others = await lanesWithReady(t);
   if (lanes === undefined || others === undefined) return;
   const seed = seedOr(2028);
   const random = seededRandom(seed);
-  const [inLane, alone] = await openBoth(t, [lanes, others]);
+  const [inLane, alone] = await openBoth(t, [lanes, others], certificates);
+  const tls = certificates === undefined ? undefined : { servername: "localhost", ca: testAuthority.certificatePem };
+  const [throughLane, without] =
+    tls === undefined
+      ? [inLane.listeners().fronted, alone.listeners().alone]
+      : [inLane.secured().fronted, alone.secured().alone];
   const popular: Request[] = [];
   const wanted = rounds(2000, 100_000);
   for (let asked = 0; asked < wanted;) {
@@ -63,10 +80,7 @@ test("responses are the same through a lane and without", async (t) => {
     const text = group.map(textOf).join("");
     const pieces = randomPieces(Buffer.from(text, "latin1"), random);
     const where = `SEED=${seed}, request ${asked}: ${JSON.stringify(text)}`;
-    const [one, other] = await Promise.all([
-      ask(inLane.listeners().fronted, pieces, group),
-      ask(alone.listeners().alone, pieces, group),
-    ]);
+    const [one, other] = await Promise.all([ask(throughLane, pieces, group, tls), ask(without, pieces, group, tls)]);
     assert.deepEqual(one.map(timeless), other.map(timeless), where);
     assert.equal(one.length, group.length, where);
     await Promise.all([inLane.flushed(), alone.flushed()]);
@@ -82,4 +96,4 @@ test("responses are the same through a lane and without", async (t) => {
   t.diagnostic(`${answered} of ${wanted} requests were answered by the lane, ${inLane.byFront()} by the front`);
   assert.ok(answered > wanted / 20, "the lane answers many of the hits");
   assert.equal(lanes.lanes.restarts(), 0);
-});
+}

@@ -23,6 +23,7 @@ import { openReadyMemory } from "../../../node/front/ready/ready-memory.ts";
 import { createHits, reportSent } from "../../../node/http/hits.ts";
 import { openReadyHits, readyBytesFor, type ReadyHits } from "../../../node/http/ready-hits.ts";
 import { createHttp2Counts } from "../../../node/http2/counts.ts";
+import type { Lanes } from "../../../node/front/lane/lanes.ts";
 import { listen, type Listener } from "../../../node/http/listener.ts";
 import type { Answer } from "../../../node/front/connection.ts";
 import type { AnswerPlain } from "../../../node/http2/connection.ts";
@@ -104,8 +105,8 @@ export const nodeName = "fra1";
 /**
  * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
  *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
- *   origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`, a lane stands before the front, and
- *   the time is that of the system
+ *   origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`, a lane stands before the front (over
+ *   HTTPS, too, if the lanes have certificates), and the time is that of the system
  */
 export async function startEdge(
   t: TestContext,
@@ -225,7 +226,7 @@ export async function startEdge(
     closers.push(() => overHttp2.close(0));
     const alone = await listen("127.0.0.1", 0, route);
     closers.push(() => alone.close(0));
-    const openSecured = async (one: Answer, http2Answer: AnswerPlain): Promise<Listener> => {
+    const openSecured = async (one: Answer, http2Answer: AnswerPlain, inLanes?: Lanes): Promise<Listener> => {
       const index = indexCertificates(settings.certificates ?? [], undefined, systemClock.wallMs());
       const acceptor = openTlsAcceptor({
         certificates: () => index,
@@ -241,6 +242,7 @@ export async function startEdge(
           clock,
           tls: acceptor,
         },
+        lanes: inLanes,
       });
       closers.push(() => listener.close(0));
       return listener;
@@ -249,7 +251,7 @@ export async function startEdge(
       settings.certificates === undefined
         ? undefined
         : {
-            fronted: await openSecured(answer, hits.http2),
+            fronted: await openSecured(answer, hits.http2, lanes?.lanes),
             alone: await openSecured(
               () => "relay",
               () => "relay",

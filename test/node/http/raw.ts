@@ -1,6 +1,7 @@
 /** HTTP by hand: bytes as they are onto a socket, and what comes back read by a parser that is not Node's. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 
 export interface Answer {
   status: number;
@@ -23,12 +24,14 @@ export interface Line {
 /** An answer that does not come fails the test by this; nothing is measured with it. */
 const patienceMs = 20_000;
 
-export async function openLine(at: { address: string; port: number }): Promise<Line> {
-  const socket = connect(at.port, at.address);
+/** @param tls over TLS, with these options */
+export async function openLine(at: { address: string; port: number }, tls?: ConnectionOptions): Promise<Line> {
+  const socket =
+    tls === undefined ? connect(at.port, at.address) : connectTls({ ...tls, port: at.port, host: at.address });
   const chunks: Buffer[] = [];
   let isClosed = false;
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await once(socket, "connect");
+  await once(socket, tls === undefined ? "connect" : "secureConnect");
   socket.on("error", () => undefined); // a reset is an end like others; what matters is what came before it
   const closed = new Promise<void>((resolve) => {
     socket.on("close", () => {
