@@ -1,15 +1,24 @@
-/** What a lane sends by itself: until a purge, to slow clients, from files, and until it dies. */
+/** What a lane sends by itself, in the clear and over TLS: until a purge, to slow clients, from files. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import type { CountName } from "../../../node/front/lane/counts.ts";
+import type { Listener } from "../../../node/http/listener.ts";
+import { certificateFor, testAuthority } from "../../support/certificates.ts";
 import { lanesWithReady, type SharedLanes } from "../../support/shared-lanes.ts";
 import { openLine, readAnswers } from "../../node/http/raw.ts";
+import { served } from "../../node/tls/secured.ts";
 import { hostName, type RunningEdge, startEdge } from "./running-edge.ts";
 
+type Protocol = "HTTP" | "HTTPS";
+
 interface Scene {
+  /** Where clients connect, and how. */
+  readonly listener: Listener;
+  readonly tls: ConnectionOptions | undefined;
   readonly edge: RunningEdge;
   readonly lanes: SharedLanes;
   readonly count: (name: CountName) => number;
@@ -22,13 +31,28 @@ const fields = [
 const large = Buffer.alloc(900_000, "0123456789abcdefghijklmnopqrstuvw");
 const small = Buffer.alloc(50_000, "small ");
 
-async function openScene(t: TestContext): Promise<Scene | undefined> {
-  const lanes = await lanesWithReady(t);
+async function openScene(t: TestContext, protocol: Protocol): Promise<Scene | undefined> {
+  const secure = protocol === "HTTP" ? {} : { certificates: [served(await certificateFor(["localhost"]))] };
+  const lanes = await lanesWithReady(t, secure);
   if (lanes === undefined) return undefined;
-  const edge = await startEdge(t, { host: { hedging: false }, lanes });
+  const edge = await startEdge(t, { host: { hedging: false }, lanes, ...secure });
   edge.origin.say("/small", { fields, body: small });
   edge.origin.say("/large", { fields, body: large });
-  return { edge, lanes, count: (name) => lanes.lanes.counts()[name] };
+  return {
+    edge,
+    lanes,
+    listener: protocol === "HTTP" ? edge.listeners().fronted : edge.secured().fronted,
+    tls: protocol === "HTTP" ? undefined : { servername: "localhost", ca: testAuthority.certificatePem },
+    count: (name) => lanes.lanes.counts()[name],
+  };
+}
+
+function testBoth(title: string, body: (t: TestContext, protocol: Protocol) => Promise<void>): void {
+  for (const protocol of ["HTTP", "HTTPS"] as const) {
+    test(`${protocol}: ${title}`, async (t) => {
+      await body(t, protocol);
+    });
+  }
 }
 
 function get(target: string, ...lines: string[]): string {
@@ -36,10 +60,10 @@ function get(target: string, ...lines: string[]): string {
 }
 
 /** Requests it until the lane answers it. */
-async function ready({ edge, count }: Scene, target: string): Promise<void> {
+async function ready({ listener, tls, count }: Scene, target: string): Promise<void> {
   const before = count("answered");
   for (let tries = 0; tries < 200; tries += 1) {
-    const line = await openLine(edge.listeners().fronted);
+    const line = await openLine(listener, tls);
     line.send(get(target, "Connection: keep-alive"));
     await line.until((text) => /\r\n\r\n[^]*$/.test(text) && readLength(text));
     line.socket.destroy();
@@ -55,10 +79,10 @@ function readLength(text: string): boolean {
   return text.length - (text.indexOf("\r\n\r\n") + 4) >= length;
 }
 
-async function connected({ edge }: Scene): Promise<Socket> {
-  const { address, port } = edge.listeners().fronted;
-  const socket = connect(port, address);
-  await once(socket, "connect");
+async function connected({ listener, tls }: Scene): Promise<Socket> {
+  const { address, port } = listener;
+  const socket = tls === undefined ? connect(port, address) : connectTls({ ...tls, port, host: address });
+  await once(socket, tls === undefined ? "connect" : "secureConnect");
   return socket;
 }
 
@@ -79,16 +103,16 @@ async function readSlowly(socket: Socket, length: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-test("after a purge, a lane does not send what was purged", async (t) => {
-  const scene = await openScene(t);
+testBoth("after a purge, a lane does not send what was purged", async (t, protocol) => {
+  const scene = await openScene(t, protocol);
   if (scene === undefined) return;
-  const { edge } = scene;
+  const { edge, listener, tls } = scene;
   await ready(scene, "/small");
   for (let version = 0; version < 5; version += 1) {
     const body = `version ${version}`;
     edge.origin.say("/small", { fields, body });
     await edge.purge({ hosts: [hostName] });
-    const line = await openLine(edge.listeners().fronted);
+    const line = await openLine(listener, tls);
     line.send(get("/small", "Connection: close"));
     const [answer] = readAnswers(await line.rest());
     assert.equal(answer?.body.toString(), body);
@@ -96,8 +120,8 @@ test("after a purge, a lane does not send what was purged", async (t) => {
   }
 });
 
-test("a client that does not read gets one response at a time, and the others get theirs", async (t) => {
-  const scene = await openScene(t);
+testBoth("a client that does not read gets one response at a time, and the others get theirs", async (t, protocol) => {
+  const scene = await openScene(t, protocol);
   if (scene === undefined) return;
   for (const target of ["/small", "/large"]) {
     await ready(scene, target);
@@ -117,38 +141,41 @@ test("a client that does not read gets one response at a time, and the others ge
   assert.equal(scene.count("open"), 0, "a client that left is not kept");
 });
 
-test("slow clients get the bytes that were there when their response began, from memory and from a file", async (t) => {
-  const scene = await openScene(t);
-  if (scene === undefined) return;
-  const { edge } = scene;
-  for (const [target, body] of [
-    ["/small", small],
-    ["/large", large],
-  ] as const) {
-    await ready(scene, target);
-    const relayed = scene.count("relayed");
-    const slow = await connected(scene);
-    const requests = 12;
-    slow.write(get(target).repeat(requests));
-    await once(slow, "readable");
-    edge.origin.say(target, { fields, body: Buffer.alloc(body.length, "X") });
-    await edge.purge({ hosts: [hostName] });
-    const first = slow.read() as Buffer;
-    const text = Buffer.concat([first, await readSlowly(slow, body.length + 200 - first.length)]).toString("latin1");
-    const start = text.indexOf("\r\n\r\n") + 4;
-    assert.ok(text.slice(start, start + body.length) === body.toString("latin1"), `${target} was changed on the way`);
-    assert.ok(relayed <= scene.count("relayed"));
-    slow.destroy();
-    edge.origin.say(target, { fields, body });
-    await edge.purge({ hosts: [hostName] });
-  }
-});
+testBoth(
+  "slow clients get the bytes that were there when their response began, from memory and from a file",
+  async (t, protocol) => {
+    const scene = await openScene(t, protocol);
+    if (scene === undefined) return;
+    const { edge } = scene;
+    for (const [target, body] of [
+      ["/small", small],
+      ["/large", large],
+    ] as const) {
+      await ready(scene, target);
+      const relayed = scene.count("relayed");
+      const slow = await connected(scene);
+      const requests = 12;
+      slow.write(get(target).repeat(requests));
+      await once(slow, "readable");
+      edge.origin.say(target, { fields, body: Buffer.alloc(body.length, "X") });
+      await edge.purge({ hosts: [hostName] });
+      const first = slow.read() as Buffer;
+      const text = Buffer.concat([first, await readSlowly(slow, body.length + 200 - first.length)]).toString("latin1");
+      const start = text.indexOf("\r\n\r\n") + 4;
+      assert.ok(text.slice(start, start + body.length) === body.toString("latin1"), `${target} was changed on the way`);
+      assert.ok(relayed <= scene.count("relayed"));
+      slow.destroy();
+      edge.origin.say(target, { fields, body });
+      await edge.purge({ hosts: [hostName] });
+    }
+  },
+);
 
-test("a hundred pipelined requests are answered in order", async (t) => {
-  const scene = await openScene(t);
+testBoth("a hundred pipelined requests are answered in order", async (t, protocol) => {
+  const scene = await openScene(t, protocol);
   if (scene === undefined) return;
   await ready(scene, "/small");
-  const line = await openLine(scene.edge.listeners().fronted);
+  const line = await openLine(scene.listener, scene.tls);
   const before = scene.count("answered");
   const ranges = Array.from({ length: 100 }, (_, index) => get("/small", `Range: bytes=${index}-${index + 9}`));
   line.send(`${ranges.join("")}${get("/small", "Connection: close")}`);
@@ -161,14 +188,14 @@ test("a hundred pipelined requests are answered in order", async (t) => {
   assert.equal(scene.count("answered") - before, 100);
 });
 
-test("every response of a lane is counted once, with its host, its status and its bytes", async (t) => {
-  const scene = await openScene(t);
+testBoth("every response of a lane is counted once, with its host, its status and its bytes", async (t, protocol) => {
+  const scene = await openScene(t, protocol);
   if (scene === undefined) return;
   await ready(scene, "/small");
-  const { edge, count } = scene;
+  const { edge, listener, tls, count } = scene;
   const before = edge.served.length;
   const answered = count("answered");
-  const line = await openLine(edge.listeners().fronted);
+  const line = await openLine(listener, tls);
   line.send(get("/small") + get("/small", 'If-None-Match: "1"') + get("/small", "Range: bytes=1-3"));
   await line.until((text) => text.includes("206 Partial Content"));
   assert.equal(count("answered") - answered, 3);

@@ -6,15 +6,22 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { systemClock } from "#base/clock.ts";
 import { type Random, seededRandom } from "#base/random.ts";
 import type { Answer } from "../../../../node/front/connection.ts";
-import { lanesMissing, openLanes } from "../../../../node/front/lane/lanes.ts";
+import { laneTlsMissing, lanesMissing, openLanes } from "../../../../node/front/lane/lanes.ts";
+import type { LaneTlsParts } from "../../../../node/front/lane/tls-orders.ts";
 import { listen } from "../../../../node/http/listener.ts";
+import { openTlsAcceptor } from "../../../../node/tls/acceptor.ts";
+import { indexCertificates } from "../../../../node/tls/certificate-index.ts";
+import { openTicketKeys } from "../../../../node/tls/ticket-keys.ts";
+import { certificateFor, testAuthority } from "../../../support/certificates.ts";
 import { keptLog } from "../../../support/kept-log.ts";
 import { rounds, seedOr } from "../../../support/long.ts";
 import { needs } from "../../../support/needs.ts";
 import { turnsUntil } from "../../../support/turns-until.ts";
+import { served } from "../../tls/secured.ts";
 import { openDescriptors, readyLanes } from "./seen-from-outside.ts";
 
 /** The body that belongs to a target `/KIND/LENGTH/…`, recognizable at every byte. */
@@ -32,6 +39,17 @@ const answer: Answer = ({ bytes, head, sink }) => {
   sink.end(body);
   return sink.pendingBytes() === 0 ? "sent" : sink.closed().then(() => "sent");
 };
+
+const clientTls: ConnectionOptions = { servername: "localhost", ca: testAuthority.certificatePem };
+
+async function tlsParts(): Promise<LaneTlsParts> {
+  const index = indexCertificates([served(await certificateFor(["localhost"]))], undefined, Date.now());
+  return {
+    certificates: () => index,
+    ticketKeys: openTicketKeys(() => [], systemClock),
+    protocols: ["http/1.1"],
+  };
+}
 
 interface Plan {
   targets: string[];
@@ -58,8 +76,12 @@ function planOf(random: Random, client: number): Plan {
 }
 
 /** What the client got: the bodies, of which the last may be incomplete. */
-async function run(port: number, plan: Plan, random: Random): Promise<Buffer> {
-  const socket = connect({ port, host: "127.0.0.1" });
+async function run(port: number, plan: Plan, random: Random, tls?: ConnectionOptions): Promise<Buffer> {
+  const socket =
+    tls === undefined
+      ? connect({ port, host: "127.0.0.1" })
+      : connectTls({ ...tls, port, host: "127.0.0.1", allowHalfOpen: true } as ConnectionOptions);
+  if (tls !== undefined) socket.on("end", () => socket.end());
   socket.setNoDelay(true);
   socket.on("error", () => undefined);
   const chunks: Buffer[] = [];
@@ -69,7 +91,7 @@ async function run(port: number, plan: Plan, random: Random): Promise<Buffer> {
     chunks.push(chunk);
     gotBytes += chunk.length;
     if (leaves && gotBytes >= plan.leavesAfterBytes) {
-      if (plan.end === "reset") socket.resetAndDestroy();
+      if (plan.end === "reset" && tls === undefined) socket.resetAndDestroy();
       else socket.destroy();
     } else if (plan.reads === "slowly") {
       socket.pause();
@@ -125,21 +147,27 @@ function completeBodies(bytes: Buffer): Buffer[] {
 const clientsTotal = rounds(300, 5000);
 const clientsAtOnce = 50;
 
-test("whatever clients do, each gets its own responses in order, and nothing stays behind", async (t) => {
-  await mix(t, 0);
-});
+for (const protocol of ["HTTP", "HTTPS"] as const) {
+  const isSecure = protocol === "HTTPS";
+  test(`${protocol}: whatever clients do, each gets its own responses in order, and nothing stays behind`, async (t) => {
+    await mix(t, 0, isSecure);
+  });
 
-test("also while lanes die: then a client may get less, but nothing that is not its own", async (t) => {
-  await mix(t, 5);
-});
+  test(`${protocol}: while lanes die, a client may get less, but nothing that is not its own`, async (t) => {
+    await mix(t, 5, isSecure);
+  });
+}
 
-async function mix(t: TestContext, deaths: number): Promise<void> {
-  const missing = lanesMissing();
+async function mix(t: TestContext, deaths: number, isSecure: boolean): Promise<void> {
+  const missing = lanesMissing() ?? (isSecure ? laneTlsMissing() : undefined);
   if (!needs(t, missing === undefined, missing ?? "")) return;
   const log = keptLog();
   const workers = readyLanes(t);
-  const lanes = await openLanes({ count: 2, clock: systemClock, log: log.log });
+  const parts = isSecure ? await tlsParts() : undefined;
+  const lanes = await openLanes({ count: 2, tls: parts, clock: systemClock, log: log.log });
   t.after(lanes.close);
+  const acceptor = parts === undefined ? undefined : openTlsAcceptor({ ...parts, clock: systemClock });
+  t.after(() => acceptor?.close());
   const listener = await listen(
     "127.0.0.1",
     0,
@@ -152,7 +180,7 @@ async function mix(t: TestContext, deaths: number): Promise<void> {
       if (asked.url?.startsWith("/slow") === true) setTimeout(reply, 2);
       else reply();
     },
-    { lanes, front: { answer, clock: systemClock } },
+    { lanes, front: { answer, clock: systemClock, ...(acceptor === undefined ? {} : { tls: acceptor }) } },
   );
   t.after(() => listener.close(0));
   const seed = seedOr(12);
@@ -163,7 +191,7 @@ async function mix(t: TestContext, deaths: number): Promise<void> {
     for (let client = next; client < clientsTotal; client = next) {
       next += 1;
       const plan = planOf(random, client);
-      const { bodies, rest } = readBodies(await run(listener.port, plan, random));
+      const { bodies, rest } = readBodies(await run(listener.port, plan, random, isSecure ? clientTls : undefined));
       const about = `seed ${seed}, client ${client}: ${JSON.stringify(plan)}`;
       for (const [index, body] of bodies.entries()) {
         assert.ok(body.equals(bodyOf(plan.targets[index] ?? "/none/0")), `${about}, response ${index}`);
@@ -184,6 +212,7 @@ async function mix(t: TestContext, deaths: number): Promise<void> {
   }
   await clients;
   await turnsUntil(() => lanes.counts().open === 0, 10);
+  assert.deepEqual([lanes.counts().secured, lanes.counts().handshakes], [0, 0]);
   // Pairs are kept for the next sessions.
   await turnsUntil(() => openDescriptors() <= before + 2 * 2 * 64, 10);
   assert.deepEqual([log.lines.length, lanes.restarts()], [deaths, deaths]);
