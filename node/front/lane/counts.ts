@@ -27,7 +27,7 @@ const names = [
   "resumed12",
   "full13",
   "resumed13",
-  ...handshakeFailures,
+  ...handshakeFailures.map((failure) => `handshake ${failure}` as const),
 ] as const;
 export type CountName = (typeof names)[number];
 
@@ -67,7 +67,7 @@ export function tlsCountsOf(sums: Readonly<Record<CountName, number>>): TlsCount
       "TLSv1.2": { full: sums.full12, resumed: sums.resumed12 },
       "TLSv1.3": { full: sums.full13, resumed: sums.resumed13 },
     },
-    failed: failuresBy((failure) => sums[failure]),
+    failed: failuresBy((failure) => sums[`handshake ${failure}`]),
     active: sums.handshakes,
     connections: sums.secured,
   };

@@ -227,7 +227,7 @@ function complete(lane: Lane, tls: LaneTls, handshake: Handshake): Completed {
 }
 
 function fail(lane: Lane, tls: LaneTls, handshake: Handshake, failure: HandshakeFailure): void {
-  count(lane.counts, failure);
+  count(lane.counts, `handshake ${failure}`);
   closeHandshake(lane, tls, handshake);
 }
 
@@ -261,7 +261,7 @@ function settle(lane: Lane, tls: LaneTls, handshake: Handshake): void {
 function refusePlain(lane: Lane, tls: LaneTls, handshake: Handshake): void {
   const { calls, memory, bytes } = lane;
   const { descriptor } = handshake;
-  count(lane.counts, "not-tls");
+  count(lane.counts, "handshake not-tls");
   settle(lane, tls, handshake);
   handshake.phase = "lingering";
   handshake.untilMs = lane.nowMs + lingerMs;

@@ -12,7 +12,7 @@ import { ask, last, randomPieces } from "../../support/differential.ts";
 import { rounds, seedOr } from "../../support/long.ts";
 import { lanesWithReady } from "../../support/shared-lanes.ts";
 import type { Answer } from "../../node/http/raw.ts";
-import { served } from "../../node/tls/secured.ts";
+import { served as servedCertificate } from "../../node/tls/secured.ts";
 import { comparable, openBoth, randomRequest, type Request, textOf } from "./corpus.ts";
 
 /**
@@ -56,7 +56,7 @@ test("responses are the same through a lane and without", async (t) => {
 });
 
 test("responses over TLS are the same through a lane and without", async (t) => {
-  const certificates = [served(await certificateFor(["localhost"]))];
+  const certificates = [servedCertificate(await certificateFor(["localhost"]))];
   await compare(t, certificates);
 });
 

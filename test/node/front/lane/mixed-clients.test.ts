@@ -149,7 +149,7 @@ const clientsAtOnce = 50;
 
 for (const protocol of ["HTTP", "HTTPS"] as const) {
   const isSecure = protocol === "HTTPS";
-  test(`${protocol}: whatever clients do, each gets its own responses in order, and nothing stays behind`, async (t) => {
+  test(`${protocol}: whatever clients do, each gets its own responses, and nothing stays behind`, async (t) => {
     await mix(t, 0, isSecure);
   });
 
