@@ -6,6 +6,7 @@
  *                 │                    else ───────▶ relayed: HTTP/1.1 over a virtual connection to Node's server
  *                 └── reset by the client ──▶ forgotten; counts against the connection
  */
+import type { LRUCache } from "lru-cache";
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Clock } from "#base/clock.ts";
@@ -93,6 +94,8 @@ export interface Waiting {
 
 export interface State extends Http2Parts {
   readonly connections: Set<Connection>;
+  /** What each client network may still reset, the one that did last at the end. */
+  readonly networkResets: LRUCache<string, Allowance>;
   readonly date: () => string;
   isDraining: boolean;
 }

@@ -12,7 +12,7 @@ import { dateField } from "../front/date-field.ts";
 import { answer } from "./answering.ts";
 import type { Connection, Http2Parts, Http2Socket, State, Waiting } from "./connection.ts";
 import { wasReset } from "./cut.ts";
-import { chargeFrames, chargeReset, framesAllowance, resetsAllowance } from "./floods.ts";
+import { chargeFrames, chargeReset, createNetworkResets, framesAllowance, resetsAllowance } from "./floods.ts";
 import { sessionOptions } from "./session-options.ts";
 
 /** How long a client whose streams were all cut may leave that unread. */
@@ -34,6 +34,7 @@ export function openHttp2(parts: Http2Parts): Http2 {
   const state: State = {
     ...parts,
     connections: new Set(),
+    networkResets: createNetworkResets(),
     date: dateField(parts.clock),
     isDraining: false,
   };

@@ -156,8 +156,17 @@ export interface Raw {
 const patienceMs = 10_000;
 
 /** A connection on which nothing was sent yet. */
-export async function openRaw(t: TestContext, at: { address: string; port: number }): Promise<Raw> {
-  const socket = connect({ host: at.address, port: at.port, noDelay: true });
+export async function openRaw(
+  t: TestContext,
+  at: { address: string; port: number; localAddress?: string },
+): Promise<Raw> {
+  const { address, port, localAddress } = at;
+  const socket = connect({
+    host: address,
+    port,
+    noDelay: true,
+    ...(localAddress === undefined ? {} : { localAddress }),
+  });
   t.after(() => {
     socket.destroy();
   });
@@ -222,7 +231,7 @@ export async function openRaw(t: TestContext, at: { address: string; port: numbe
 /** A connection on which both sides have sent and acknowledged their settings. */
 export async function openFrames(
   t: TestContext,
-  at: { address: string; port: number },
+  at: { address: string; port: number; localAddress?: string },
   ...own: (readonly [id: number, value: number])[]
 ): Promise<Raw> {
   const raw = await openRaw(t, at);

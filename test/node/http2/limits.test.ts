@@ -49,6 +49,47 @@ test("resets: a client that opens streams and resets them loses its connection",
   await turnsUntil(() => counts.open === 0 && counts.streams === 0);
 });
 
+test("resets: the connections of a client network share a limit, which others do not pay for", async (t) => {
+  const { listener, counts, clock } = await startHttp2(t);
+  /** Fewer than a connection may reset. Resolves when the server has seen them, or has closed the connection. */
+  const leavePage = async (localAddress: string): Promise<Raw> => {
+    const raw = await openFrames(t, { ...listener, localAddress });
+    for (let stream = 1; stream < 2 * 150 && !raw.isClosed(); stream += 2) {
+      raw.send(headers(stream, get("/held")), reset(stream));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    raw.send(ping("the end."));
+    await raw.next((one) => one.type === type.ping || one.type === type.goaway);
+    return raw;
+  };
+  for (let client = 0; client < 13; client += 1) await leavePage(`127.0.8.${client + 1}`);
+  assert.equal(counts.floods.resets, 0, "1,950 resets of one network");
+  const next = await leavePage("127.0.8.20");
+  await next.closed();
+  const goaway = next.frames.find((one) => one.type === type.goaway);
+  assert.equal(goaway?.payload.readUInt32BE(4), code.calm);
+  assert.equal(counts.floods.resets, 1);
+  await settle(await leavePage("127.0.9.1"));
+  clock.advance(1000);
+  await settle(await leavePage("127.0.8.21"));
+  assert.equal(counts.floods.resets, 1, "after a second, the network may reset 200 more");
+});
+
+test("resets: connections that close with open streams do not count", async (t) => {
+  const { listener, counts } = await startHttp2(t);
+  for (let client = 0; client < 30; client += 1) {
+    const raw = await openFrames(t, listener);
+    for (let stream = 1; stream < 200; stream += 2) raw.send(headers(stream, get("/held")));
+    await settle(raw);
+    raw.socket.destroy();
+  }
+  await turnsUntil(() => counts.open === 0 && counts.streams === 0);
+  const raw = await openFrames(t, listener);
+  raw.send(headers(1, get("/held")), reset(1));
+  await settle(raw);
+  assert.equal(counts.floods.resets, 0);
+});
+
 test("resets: all at once, they are refused before they count", async (t) => {
   const { listener, counts, seen } = await startHttp2(t);
   const raw = await openFrames(t, listener);
