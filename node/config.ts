@@ -340,8 +340,8 @@ export const edgeConfigSchema = Type.Object(
       default: 15_000,
       unit: "ms",
       description:
-        "after SIGTERM, how long the node drains before it stops accepting connections; use more than the usual TTL " +
-        "of steered names (ttlFloorSeconds)",
+        "after SIGTERM, how long the node drains before it stops accepting connections, and then, how long responses " +
+        "in progress may take (at least 3 s); use more than the usual TTL of steered names (ttlFloorSeconds)",
     }),
     logLevel: Type.Unsafe<(typeof logLevels)[number]>({
       type: "string",

@@ -39,7 +39,7 @@ import { type DnsHosting, openDnsHosting } from "./phases/dns-hosting.ts";
 import { type DnsPart, openDnsResponder } from "./phases/dns-responder.ts";
 import { followOrigin } from "./phases/feed-following.ts";
 import { requireLanes } from "./phases/client-lanes.ts";
-import { type ClientListener, listenForClients } from "./phases/client-listeners.ts";
+import { type ClientListener, listenForClients, responseGraceMs } from "./phases/client-listeners.ts";
 import { type Membership, openMembership } from "./phases/membership.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
 import { openOriginLink, type OriginLink } from "./phases/origin-link.ts";
@@ -185,7 +185,7 @@ function hostDns(
 
 function stopOf({ setup, probing }: OpenedEdge): Pick<Edge, "drain" | "hurry"> {
   const { config, lifecycle, parts, clock, log } = setup;
-  const hurried = new AbortController();
+  const { hurried } = parts;
   return {
     async drain() {
       parts.presence = "draining";
@@ -193,7 +193,7 @@ function stopOf({ setup, probing }: OpenedEdge): Pick<Edge, "drain" | "hurry"> {
       log.info({ drainMs: config.drainMs }, "draining: DNS and BGP send new clients elsewhere");
       const wait = sleep(clock, config.drainMs, hurried.signal).catch(() => undefined); // hurried: continue at once
       await Promise.all([wait, parts.announcement?.drain()]);
-      await lifecycle.stop(stopMs);
+      await lifecycle.stop(stopMs + responseGraceMs(config));
     },
     hurry() {
       parts.announcement?.hurry();

@@ -26,6 +26,8 @@ import type { TlsPart } from "./phases/tls.ts";
 export interface Parts {
   /** Whether this process serves HTTP and peers, regardless of its DNS and of what the fleet says about it. */
   presence: Presence;
+  /** Aborted when the edge is to stop at once, without a drain. */
+  readonly hurried: AbortController;
   membership: Membership | null;
   images: ImageServer | null;
   ready: ReadyHits | null;
@@ -48,6 +50,7 @@ export interface Parts {
 export function noParts(): Parts {
   return {
     presence: "starting",
+    hurried: new AbortController(),
     membership: null,
     images: null,
     ready: null,

@@ -49,11 +49,17 @@ const tcpKeepAliveMs = 60_000;
 /** The default of the configuration. */
 const bytesPerSecondLeast = 1024;
 
+/** What running requests have to end when the listener's owner is in a hurry. */
+export const hurriedMs = 3000;
+
 export interface Listener {
   address: string;
   port: number;
-  /** Stops accepting connections, lets running requests end, then closes the rest after `graceMs`. */
-  close: (graceMs: number) => Promise<void>;
+  /**
+   * Stops accepting connections, lets running requests end, then closes the rest after `graceMs`; or `hurriedMs` after
+   * the signal, if that is sooner.
+   */
+  close: (...grace: Grace) => Promise<void>;
 }
 
 export interface ListenOptions extends Partial<typeof waitsMs> {
@@ -173,24 +179,24 @@ export async function listen(
       },
     );
     server.emit("listening"); // starts its timer
-    return { address: host, port: lane.port, close: (graceMs) => closeLane(server, front, lane, graceMs) };
+    return { address: host, port: lane.port, close: (...grace) => closeLane(server, front, lane, grace) };
   }
   const bound = await bind(server, { host, port, reusePort });
   return {
     address: bound.address,
     port: bound.port,
-    close: (graceMs) =>
+    close: (...grace) =>
       new Promise((resolve) => {
         isClosing = true;
-        const force = setTimeout(() => {
+        const cancelForce = afterGrace(grace, () => {
           server.closeAllConnections();
           front?.closeAll();
           for (const socket of handshaking) socket.destroy();
-        }, graceMs);
+        });
         // Not http's own close() yet: it takes a connection for idle as soon as its response is written, even if a slow
         // client has not received most of it, and cuts it off.
         SocketServer.prototype.close.call(server, () => {
-          clearTimeout(force);
+          cancelForce();
           server.close(); // stops its timer, too
           resolve();
         });
@@ -215,17 +221,35 @@ async function bind(
 }
 
 /** As for a server's own socket: idle connections close at once, and the others with their responses, or by force. */
-async function closeLane(server: Server, front: Front, lane: LaneListener, graceMs: number): Promise<void> {
-  const force = setTimeout(() => {
+async function closeLane(server: Server, front: Front, lane: LaneListener, grace: Grace): Promise<void> {
+  const cancelForce = afterGrace(grace, () => {
     server.closeAllConnections();
     front.closeAll();
     lane.cut();
-  }, graceMs);
+  });
   const drained = lane.drain();
   front.drain();
   await drained;
-  clearTimeout(force);
+  cancelForce();
   server.close();
+}
+
+type Grace = readonly [graceMs: number, hurry?: AbortSignal | undefined];
+
+/** Calls back when the time is over that running requests have. Returns what prevents that. */
+function afterGrace([graceMs, hurry]: Grace, force: () => void): () => void {
+  let timer = setTimeout(force, graceMs);
+  const shorten = (): void => {
+    if (graceMs <= hurriedMs) return;
+    clearTimeout(timer);
+    timer = setTimeout(force, hurriedMs);
+  };
+  if (hurry?.aborted === true) shorten();
+  hurry?.addEventListener("abort", shorten, { once: true });
+  return () => {
+    hurry?.removeEventListener("abort", shorten);
+    clearTimeout(timer);
+  };
 }
 
 const twoSpaces = new NearcastError("BAD_REQUEST", "the request line has two spaces in a row");

@@ -74,8 +74,8 @@ test("the edge's unit: restarts for ever, drains in time, may use low ports and 
     OOMPolicy: "continue",
   };
   for (const [key, value] of Object.entries(wanted)) assert.deepEqual(edge.get(key), [value], key);
-  // drainMs and announce.shutdownMs as they are by default, and the longest answer.
-  assert.ok(Number(edge.get("TimeoutStopSec")?.[0]) > 15 + 10 + 30);
+  // drainMs twice and announce.shutdownMs as they are by default, and the longest answer.
+  assert.ok(Number(edge.get("TimeoutStopSec")?.[0]) > 2 * 15 + 10 + 30);
   assert.ok(!edge.has("MemoryDenyWriteExecute"), "V8 writes the code that it runs");
   assert.ok(edge.get("SystemCallFilter")?.[0]?.split(" ").includes("seccomp"), "decoders lock themselves in");
   assert.equal((await readdir(units)).filter((file) => file.endsWith(".socket")).length, 0);

@@ -7,13 +7,28 @@ import { laneTlsMissing } from "../../front/lane/lanes.ts";
 import type { SharedReady } from "../../front/lane/running-lane.ts";
 import type { Hits } from "../../http/hits.ts";
 import type { Http2Counts } from "../../http2/counts.ts";
-import { connectionsMost, type FrontOptions, type Listener, listen, type ListenOptions } from "../../http/listener.ts";
+import {
+  connectionsMost,
+  type FrontOptions,
+  hurriedMs,
+  type Listener,
+  listen,
+  type ListenOptions,
+} from "../../http/listener.ts";
+import type { EdgeConfig } from "../../config.ts";
 import { presenceTold } from "../presence.ts";
 import type { EdgeSetup } from "../setup.ts";
 import { openClientLanes } from "./client-lanes.ts";
 import type { TlsPart } from "./tls.ts";
 
-const requestGraceMs = 3000;
+/**
+ * What responses in progress have when the node stops accepting connections: as long as a whole drain, so that one that
+ * begins at its end has no less than one that begins with it.
+ */
+export function responseGraceMs({ drainMs }: Pick<EdgeConfig, "drainMs">): number {
+  return Math.max(hurriedMs, drainMs);
+}
+
 /** A connection that a lane lends needs a pair of sockets besides its own. */
 const descriptorsPerLent = 3;
 
@@ -46,7 +61,7 @@ export async function listenForClients(
   { edgeApp, hits, ready, http2Counts, accepted, tls }: ClientSide,
   listeners: ClientListener[],
 ): Promise<void> {
-  const { config, process, lifecycle, clock, log } = setup;
+  const { config, process, lifecycle, parts, clock, log } = setup;
   const noLaneTls = tls === null ? undefined : laneTlsMissing();
   const lanes = await openClientLanes(setup, ready, noLaneTls === undefined ? tls?.forLanes : undefined);
   if (lanes !== undefined && noLaneTls !== undefined) {
@@ -62,6 +77,11 @@ export async function listenForClients(
       return { endpoint, protocols: secure, lanes: noLaneTls === undefined ? lanes : undefined, isSecure: true };
     }),
   ];
+  // All at once: none of them accepts while another one waits for its responses.
+  lifecycle.defer("listeners", async () => {
+    const close = ({ close: one }: Listener): Promise<void> => one(responseGraceMs(config), parts.hurried.signal);
+    await Promise.all(listeners.map(close));
+  });
   const shares = endpoints.reduce((sum, { lanes: own }) => sum + (own === undefined ? 1 : descriptorsPerLent), 0);
   for (const { endpoint, protocols, lanes: own, isSecure } of endpoints) {
     const listener = await listenOn(endpoint, edgeApp, {
@@ -73,7 +93,6 @@ export async function listenForClients(
       accepted,
     });
     listeners.push({ ...listener, isSecure });
-    lifecycle.defer(`listener ${endpoint.host}:${listener.port}`, () => listener.close(requestGraceMs));
   }
 }
 
