@@ -14,7 +14,8 @@
  * (probe-budget.ts). A node that answered with a flood is not probed for a while: it failed, and reading more of the
  * same would take this thread from everybody else.
  *
- * A node that serves HTTPS is probed there (probe-urls.ts), with a new handshake every few seconds.
+ * A node that serves HTTPS is probed there, too (probe-urls.ts). Each listener gets a new connection every few seconds:
+ * one that was accepted before says nothing about it.
  */
 import { isIP, type LookupFunction } from "node:net";
 import { TLSSocket } from "node:tls";
@@ -41,8 +42,8 @@ const headBytesMax = 4096;
 /** A connection brings a few answers a second; this is more than any node sends. */
 const floodBytes = 512 * 1024;
 
-/** Between two TLS handshakes with a node. */
-const handshakeEveryMs = 10_000;
+/** Between two connections to a node. */
+const connectEveryMs = 10_000;
 /** Without sessions: a resumed one has the certificate of the first handshake, also after its renewal. */
 const probeTls = { rejectUnauthorized: false, allowH2: false, maxCachedSessions: 0 };
 const certificatesMax = 20_000;
@@ -84,17 +85,18 @@ export function openProbeClient(options: {
   // No wait for a handshake whose packets were lost; the next one is a fresh chance. The proof tells who answers: the
   // certificate is not verified: it may be for names that only clients use.
   const connect = buildConnector({ timeout: 1000, lookup, ...probeTls });
-  /** Of each origin of HTTPS: the last handshake, and when the certificate expires. */
-  const handshakes = new LRUCache<string, { atMs: number; expiresMs: number }>({ max: certificatesMax });
+  /** Of each origin: the last connection, and when the certificate expires that it showed. */
+  const connects = new LRUCache<string, { atMs: number; expiresMs: number }>({ max: certificatesMax });
   const expiries = new LRUCache<string, number>({ max: certificatesMax });
-  const noteHandshake = (origin: string, socket: object): void => {
-    if (!(socket instanceof TLSSocket)) return;
+  const noteConnect = (origin: string, socket: object): void => {
     // Absent if the certificate can't be read.
-    const { valid_to: text } = socket.getPeerCertificate() as { valid_to?: string };
-    handshakes.set(origin, { atMs: clock.monotonicMs(), expiresMs: Date.parse(text ?? "") });
+    const { valid_to: text } = (socket instanceof TLSSocket ? socket.getPeerCertificate() : {}) as {
+      valid_to?: string;
+    };
+    connects.set(origin, { atMs: clock.monotonicMs(), expiresMs: Date.parse(text ?? "") });
   };
   const noteExpiry = (name: string, origin: string): void => {
-    const expiresMs = handshakes.get(origin)?.expiresMs;
+    const expiresMs = connects.get(origin)?.expiresMs;
     if (expiresMs !== undefined && Number.isFinite(expiresMs)) expiries.set(name, expiresMs);
     else expiries.delete(name);
   };
@@ -103,9 +105,8 @@ export function openProbeClient(options: {
     const name = isIP(hostname.replace(/^\[|\]$/g, "")) === 0 ? undefined : servername();
     return name === undefined ? {} : { servername: name };
   };
-  /** A kept connection says nothing about the listener. */
-  const isHandshakeDue = (origin: string): boolean =>
-    clock.monotonicMs() - (handshakes.get(origin)?.atMs ?? Infinity) >= handshakeEveryMs;
+  const isConnectDue = (origin: string): boolean =>
+    clock.monotonicMs() - (connects.get(origin)?.atMs ?? Infinity) >= connectEveryMs;
   const agent = new Agent({
     connections: connectionsMax,
     pipelining: 1,
@@ -114,7 +115,7 @@ export function openProbeClient(options: {
         const [error, socket] = connected;
         if (error === null && socket !== null) {
           cutFlood(socket, floodBytes, clock);
-          noteHandshake(`https://${place.host}`, socket);
+          noteConnect(`${place.protocol}//${place.host}`, socket);
         }
         callback(...connected);
       });
@@ -146,7 +147,7 @@ export function openProbeClient(options: {
           path: pathname,
           ...(isSecure ? servernameFor(hostname) : {}),
           ...(ask === undefined ? {} : { headers: { [askField]: ask.field } }),
-          reset: admission.isCrowded || (isSecure && isHandshakeDue(origin)),
+          reset: admission.isCrowded || isConnectDue(origin),
         },
         answerBytesMax,
         AbortSignal.timeout(timeoutMs),

@@ -1,6 +1,6 @@
 /** An HTTP origin on loopback that says what a test tells it to, and keeps what it was asked. */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Server as SocketServer } from "node:net";
 import type { TestContext } from "node:test";
 
 export interface AskedRequest {
@@ -21,6 +21,8 @@ export interface LoopbackOrigin {
   /** Refuses connections, until start(). */
   stop: () => Promise<void>;
   start: () => Promise<void>;
+  /** Refuses new connections. Those that are open stay. */
+  close: () => void;
 }
 
 export async function startLoopbackOrigin(t: TestContext, first: Script): Promise<LoopbackOrigin> {
@@ -57,6 +59,9 @@ export async function startLoopbackOrigin(t: TestContext, first: Script): Promis
     },
     stop,
     start: () => listen(port),
+    close() {
+      SocketServer.prototype.close.call(server);
+    },
   };
 }
 

@@ -12,7 +12,7 @@ import { openProbeClient } from "../../../node/fetch/http-probe.ts";
 import { certificateFor } from "../../support/certificates.ts";
 import { type FakeClock, fakeClock } from "../../support/fake-clock.ts";
 import { turns } from "../front/fronted.ts";
-import { startLoopbackOrigin } from "../../support/loopback-origin.ts";
+import { type LoopbackOrigin, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 
 const secret = randomBytes(32);
 const dayMs = 86_400_000;
@@ -31,8 +31,14 @@ function signing(probe: () => string | undefined, state = "ready"): Signed {
 type Signed = (request: Pick<IncomingMessage, "headers">, response: ServerResponse) => void;
 
 interface Scene {
-  http: string;
-  https: { url: string; server: Server; handshakes: { servername: string | undefined; isReused: boolean }[] };
+  origin: LoopbackOrigin;
+  https: {
+    url: string;
+    server: Server;
+    handshakes: { servername: string | undefined; isReused: boolean }[];
+    /** Probes that came over HTTPS. */
+    asked: number;
+  };
   /** What the node names in its answers over HTTP. */
   so: { probe: string | undefined };
   client: ReturnType<typeof openProbeClient>;
@@ -45,9 +51,11 @@ async function start(t: TestContext, validToMs = Date.now() + dayMs): Promise<Sc
   const handshakes: Scene["https"]["handshakes"] = [];
   const { certificatePem, keyPem } = await certificateFor(["img.cdn.test"], { validToMs });
   const script = signing(() => so.probe);
-  const server = createServer({ cert: certificatePem, key: keyPem }, (request, response) => {
+  const server: Server = createServer({ cert: certificatePem, key: keyPem }, (request, response) => {
+    https.asked += 1;
     script(request, response);
   });
+  const https: Scene["https"] = { url: "", server, handshakes, asked: 0 };
   server.on("secureConnection", (socket: TLSSocket) => {
     const { servername } = socket as TLSSocket & { servername: string | false };
     handshakes.push({ servername: servername === false ? undefined : servername, isReused: socket.isSessionReused() });
@@ -62,10 +70,10 @@ async function start(t: TestContext, validToMs = Date.now() + dayMs): Promise<Sc
   const clock = fakeClock(Date.now());
   const client = openProbeClient({ secrets: () => [secret], servername: () => "img.cdn.test", clock });
   t.after(() => client.close());
-  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  https.url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
-    http: origin.url,
-    https: { url, server, handshakes },
+    origin,
+    https,
     so,
     client,
     clock,
@@ -77,6 +85,46 @@ async function start(t: TestContext, validToMs = Date.now() + dayMs): Promise<Sc
     },
   };
 }
+
+test("both listeners of a node are probed, and no more often than one", async (t) => {
+  const { origin, https, so, outcome } = await start(t);
+  so.probe = https.url;
+  assert.equal(await outcome(), "ready");
+  const [overHttp, overHttps] = [origin.asked.length, https.asked];
+  for (let count = 0; count < 20; count += 1) assert.equal(await outcome(), "ready");
+  assert.deepEqual([origin.asked.length - overHttp, https.asked - overHttps], [10, 10]);
+});
+
+test("a node whose HTTP is dead is not up, although its HTTPS answers, until HTTP is back", async (t) => {
+  const { origin, https, so, outcome } = await start(t);
+  so.probe = https.url;
+  for (let count = 0; count < 4; count += 1) assert.equal(await outcome(), "ready");
+  await origin.stop();
+  const outcomes = [await outcome(), await outcome()];
+  assert.ok(
+    outcomes.some((one) => one.startsWith(`failed: ${origin.url}: `)),
+    outcomes.join(),
+  );
+  for (let count = 0; count < 5; count += 1) {
+    assert.equal(await outcome(), `failed: ${origin.url}: connection refused`);
+  }
+  await origin.start();
+  for (let count = 0; count < 4; count += 1) assert.equal(await outcome(), "ready");
+});
+
+test("a dead listener of HTTP is noticed although its kept connections answer", async (t) => {
+  const { origin, https, so, outcome, clock } = await start(t);
+  so.probe = https.url;
+  for (let count = 0; count < 4; count += 1) assert.equal(await outcome(), "ready");
+  origin.close();
+  const outcomes: string[] = [];
+  for (let second = 0; second < 16; second += 1) {
+    clock.advance(1000);
+    outcomes.push(await outcome());
+  }
+  assert.equal(outcomes[0], "ready", "the kept connection answers");
+  assert.equal(outcomes.at(-1), `failed: ${origin.url}: connection refused`);
+});
 
 test("a node that names HTTPS is probed there, with a name that clients use", async (t) => {
   const { https, so, outcome, client } = await start(t);
