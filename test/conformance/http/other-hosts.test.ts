@@ -1,6 +1,6 @@
 /**
- * Requests for a host that the connection's certificate does not name (RFC 9110 §15.5.20, RFC 9113 §9.1.1): hosts of the
- * fleet are served, and only a host that is not of the fleet is misdirected.
+ * Requests for a host that the connection's certificate does not name (RFC 9110 §15.5.20, RFC 9113 §9.1.1): hosts of
+ * the fleet are served, and only a host that is not of the fleet is misdirected.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
