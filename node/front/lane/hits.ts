@@ -9,7 +9,7 @@
  * body is kept as a copy, since the ready response may be gone before the client is ready; that of a file as a
  * descriptor.
  */
-import { EPOLLIN, EPOLLOUT, RWF_NOWAIT } from "#base/system-calls.ts";
+import { EPOLLIN, EPOLLOUT } from "#base/system-calls.ts";
 import { headExtraBytes, judgeReady, writeHead } from "../ready/ready-answer.ts";
 import { lineBytes } from "../ready/ready-memory.ts";
 import { findReady } from "../ready/ready-reader.ts";
@@ -18,6 +18,7 @@ import { broken, isBlocked, send, sendFile, sendFileWithHead, sendWithBody, watc
 import { count } from "./counts.ts";
 import { type Client, type Lane } from "./lane.ts";
 import { headBytesMax, layout, receiveBytes } from "./layout.ts";
+import { isInPageCache } from "./page-cache.ts";
 import { noteSent } from "./sent-ring.ts";
 import { abandon, takeBack } from "./sessions.ts";
 import { dropUnsent } from "./unsent.ts";
@@ -27,8 +28,7 @@ const pauseMsMax = 30_000;
 /** Copies of what clients have not taken, in this lane. Beyond, it answers only what the system takes at once. */
 const unsentBytesMax = 32 * 1024 * 1024;
 const smallBytesMax = 16 * 1024;
-/** The system's usual read-ahead. */
-const pieceBytes = 128 * 1024;
+
 /**
  * Answers the request that `lane.head` describes. False: nothing was sent, and the main thread is to answer.
  */
@@ -45,14 +45,16 @@ export function answerReady(lane: Lane, client: Client): boolean {
   // The main thread has a budget for slow clients, and makes them wait for room.
   if (file === -1 && lane.unsentBytes > unsentBytesMax && bodyEnd - bodyStart > smallBytesMax) return false;
   const bodyOffset = memory.doubles[(line * lineBytes) / 8 + recordDouble.bodyOffset] as number;
-  if (file !== -1 && bodyStart < bodyEnd && !isInPageCache(lane, file, bodyOffset + bodyStart, bodyOffset + bodyEnd)) {
-    return false;
+  const number = memory.words[at + recordWord.number] as number;
+  if (file !== -1 && bodyStart < bodyEnd) {
+    const isWhole = status === 200;
+    if (!isInPageCache(lane, number, isWhole, file, bodyOffset + bodyStart, bodyOffset + bodyEnd)) return false;
   }
   // The pair's session is between two requests; but what the main thread does with it must not end this response.
   if (client.pair !== null) takeBack(lane, client.pair);
   const headEnd = writeHead(memory, line, answer, lane.wallMs, lane.headEndsAt, bytes, layout.responseHead);
   const headLength = headEnd - layout.responseHead;
-  noteSent(ready.sent, memory.words[at + recordWord.number] as number, status, bodyEnd - bodyStart);
+  noteSent(ready.sent, number, status, bodyEnd - bodyStart);
   count(lane.counts, "answered");
   client.hasAnswered = true;
   client.sinceMs = lane.nowMs;
@@ -167,17 +169,4 @@ export function sendRest(lane: Lane, client: Client): boolean {
   client.sinceMs = lane.nowMs;
   watchClient(lane, client, EPOLLIN);
   return true;
-}
-
-/**
- * Whether sendfile() would not wait for the disk: looks at a byte of each piece, since the system reads files into the
- * page cache in pieces of at least this length.
- */
-function isInPageCache(lane: Lane, file: number, start: number, end: number): boolean {
-  for (let at = start; at < end; at += pieceBytes) if (!hasByte(lane, file, at)) return false;
-  return hasByte(lane, file, end - 1);
-}
-
-function hasByte({ calls, memory }: Lane, file: number, offset: number): boolean {
-  return calls.readAt(file, memory.address + layout.probeVector, 1, offset, RWF_NOWAIT) === 1;
 }

@@ -41,6 +41,7 @@ import {
 import { eventsMax, layout } from "./layout.ts";
 import { beginWaiting, continueHandshake } from "./handshakes.ts";
 import { beginSessions } from "./session-turns.ts";
+import { newSeenBodies } from "./page-cache.ts";
 import { abandon, closePair, flushToMain, hangUp, readPair, watchBoth } from "./sessions.ts";
 
 export interface LaneDeps {
@@ -107,6 +108,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     ready,
     unsentBytes: 0,
     answer: newReadyAnswer(),
+    seenBodies: newSeenBodies(),
     headEndsAt: createHeadEnds(deps.keepAliveSeconds),
     waiting: [],
     inLine: new Map(),

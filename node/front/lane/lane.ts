@@ -31,6 +31,7 @@ import type { Holder, Unfinished } from "../unfinished.ts";
 import { layout } from "./layout.ts";
 import type { NetworkQueue } from "./network-queue.ts";
 import type { Counts } from "./counts.ts";
+import type { SeenBodies } from "./page-cache.ts";
 import type { SentRing } from "./sent-ring.ts";
 
 /** Something that epoll reports about. */
@@ -227,6 +228,7 @@ export interface Lane {
   /** What clients have not taken of responses in memory. */
   unsentBytes: number;
   readonly answer: ReadyAnswer;
+  readonly seenBodies: SeenBodies;
   readonly headEndsAt: HeadEndsAt;
   /** Clients with requests that wait for the next turn. */
   waiting: Client[];
