@@ -88,8 +88,8 @@ export interface FrontOptions {
   readonly tls?: Pick<TlsAcceptor, "accept">;
   /** The same for requests over HTTP/2. Absent: HTTP/1.1 alone. */
   readonly http2?: Http2Options;
-  /** Whether a connection uses HTTP/2; by default, whether it has negotiated `h2` (ALPN, RFC 7301). */
-  readonly isHttp2?: (socket: ClientConnection) => boolean;
+  /** All connections use HTTP/2, for tests. Otherwise those that have negotiated `h2` do (ALPN, RFC 7301). */
+  readonly isAlwaysHttp2?: boolean;
 }
 
 /** @throws the system's error when the address can't be bound; ENOTSUP: no SO_REUSEPORT here */
@@ -167,6 +167,7 @@ export async function listen(
       { host, port },
       {
         isSecure: fronted?.tls !== undefined,
+        isHttp2: fronted?.isAlwaysHttp2 === true,
         sharesPort: reusePort,
         waitsMs: { headers: waits.headers, idle: keepAliveMs + keepAliveSpareMs, stalled: socketIdleMs },
         connectionsMax,
@@ -290,9 +291,9 @@ function putInFront(
   });
   const http2 = options.http2 === undefined ? undefined : openHttp2({ ...common, ...options.http2 });
   if (http2 !== undefined) stops.push(clock.every(waits.check, http2.sweep), clock.every(chargeMs, http2.calm));
-  const { tls, handshaking, isHttp2 = hasNegotiatedHttp2 } = options;
+  const { tls, handshaking, isAlwaysHttp2 = false } = options;
   const accept = (socket: ClientConnection): void => {
-    if (http2 !== undefined && isHttp2(socket)) http2.accept(socket);
+    if (http2 !== undefined && (isAlwaysHttp2 || hasNegotiatedHttp2(socket))) http2.accept(socket);
     else front.accept(socket);
   };
   if (tls === undefined) server.on("connection", accept);
@@ -309,7 +310,6 @@ function putInFront(
   if (http2 === undefined) return front;
   return {
     ...front,
-    accept,
     drain() {
       front.drain();
       http2.drain();

@@ -17,6 +17,20 @@ export interface Http2Counts {
   readonly floods: Record<Flood, number>;
 }
 
+/** The sum of both. */
+export function addHttp2Counts(one: Http2Counts, other: Http2Counts): Http2Counts {
+  return {
+    connections: one.connections + other.connections,
+    open: one.open + other.open,
+    streams: one.streams + other.streams,
+    malformed: one.malformed + other.malformed,
+    floods: {
+      resets: one.floods.resets + other.floods.resets,
+      frames: one.floods.frames + other.floods.frames,
+    },
+  };
+}
+
 export function createHttp2Counts(): Http2Counts {
   return { connections: 0, open: 0, streams: 0, malformed: 0, floods: { resets: 0, frames: 0 } };
 }

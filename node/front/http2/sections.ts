@@ -2,7 +2,7 @@
  * Field sections (RFC 9113 §4.3, §6.2, §6.10): a HEADERS frame with its CONTINUATION frames begins a stream, or has the
  * trailers of a request. Every section is decoded, also one that is refused, because the table has to follow.
  */
-import { endRequest, type Frame, malformed, payFor, payForReset, punish } from "./charging.ts";
+import { endRequest, type Frame, malformed, payFor, payForReset } from "./charging.ts";
 import { type Connection, type Host, limits, type Stream } from "./connection.ts";
 import { meaning } from "./field-meaning.ts";
 import { errorCode, frameFlag, windowFirst } from "./frame.ts";
@@ -125,6 +125,11 @@ function open(connection: Connection, host: Host, id: number): void {
     payForReset(connection, host);
     return;
   }
+  if (host.list.isTooLarge) {
+    sendReset(connection, host, id, errorCode.enhanceYourCalm);
+    payForReset(connection, host);
+    return;
+  }
   const stream: Stream = {
     id,
     sendWindow: connection.initialWindow,
@@ -141,6 +146,5 @@ function open(connection: Connection, host: Host, id: number): void {
     isClosed: false,
   };
   connection.streams.set(id, stream);
-  if (host.list.isTooLarge) punish(connection, host, stream, errorCode.enhanceYourCalm);
-  else host.request(connection, stream);
+  host.request(connection, stream);
 }

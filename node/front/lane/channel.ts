@@ -293,7 +293,7 @@ export function prepareCalls({ words, memory }: Pick<Lane, "words" | "memory">):
 /** Offsets in `struct msghdr`. */
 const [messageHeaderVector, messageHeaderVectors] = [16, 24];
 
-function setVector({ words }: Lane, index: number, address: number, lengthBytes: number): void {
+export function setVector({ words }: Lane, index: number, address: number, lengthBytes: number): void {
   const at = layout.vectors + index * messageVector.sizeBytes;
   setNumber(words, at + messageVector.base, address);
   setNumber(words, at + messageVector.length, lengthBytes);

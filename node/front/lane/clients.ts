@@ -26,8 +26,9 @@ import {
 } from "./lane.ts";
 import { layout, passedBytes, receiveBytes } from "./layout.ts";
 import { answerReady, sendRest } from "./hits.ts";
+import { drainHttp2, isIdleHttp2, openHttp2, readHttp2, resumeHttp2, sweepHttp2 } from "./http2-clients.ts";
 import { closeOverdue, passInTurn } from "./session-turns.ts";
-import { abandon, closePair, holds, pass, takeBack, tell, watchBoth } from "./sessions.ts";
+import { abandon, closePair, holds, partUser, pass, takeBack, tell, watchBoth } from "./sessions.ts";
 
 /** Connections accepted per wake-up: the clients that are there already have their turn in between. */
 const acceptedMax = 64;
@@ -79,7 +80,7 @@ function accept(lane: Lane, listening: ListeningSocket, descriptor: number): voi
   const address = addressIn(lane);
   const about = { descriptor, listening, address, port: portAt(lane.bytes, layout.address) };
   if (listening.rules.isSecure) beginHandshake(lane, about);
-  else watch(lane, addClient(lane, { ...about, ssl: 0, isHttp2: false }), EPOLLIN);
+  else watch(lane, addClient(lane, { ...about, ssl: 0, isHttp2: listening.rules.isHttp2 }), EPOLLIN);
 }
 
 function addClient(lane: Lane, { descriptor, listening, address, port, ssl, isHttp2 }: Completed): Client {
@@ -90,7 +91,7 @@ function addClient(lane: Lane, { descriptor, listening, address, port, ssl, isHt
     watching: 0,
     listening,
     secure: ssl === 0 ? null : { ssl, record: null, readsAfterWrite: false },
-    isHttp2,
+    http2: null,
     isAhead: false,
     address,
     port,
@@ -106,6 +107,7 @@ function addClient(lane: Lane, { descriptor, listening, address, port, ssl, isHt
     isWaiting: false,
     isLate: false,
   };
+  if (isHttp2) client.http2 = openHttp2(lane, client);
   lane.clients.set(descriptor, client);
   return client;
 }
@@ -116,8 +118,7 @@ export function addSecureClient(lane: Lane, completed: Completed): void {
   client.watching = -1; // whatever the handshake has left: epoll has to learn of the new stamp
   // The first request may have come together with the end of the handshake.
   client.isAhead = lane.tls?.ssl.hasPending(completed.ssl) === 1;
-  if (client.isHttp2) passInTurn(lane, client, layout.receive, 0);
-  if (lane.clients.get(client.descriptor) === client) watchBoth(lane, client, client.pair);
+  watchBoth(lane, client, client.pair);
 }
 
 /** The address that the last accept() has written. */
@@ -145,7 +146,8 @@ function makeRoom(lane: Lane, listening: ListeningSocket): void {
 }
 
 /** Whether a response is in progress, here or in the main thread, or a request waits for its turn. */
-function isBusy({ pair, unsent, isWaiting }: Client): boolean {
+function isBusy({ pair, unsent, isWaiting, http2 }: Client): boolean {
+  if (http2 !== null && !isIdleHttp2(http2)) return true;
   return unsent !== null || isWaiting || (pair !== null && !pair.isQuiet && pair.isBusy);
 }
 
@@ -154,9 +156,9 @@ function isIdle(client: Client): boolean {
   return client.rest === null && client.unsent === null && isAlone(client);
 }
 
-/** Whether the lane reads this client's requests. */
-function isAlone({ pair }: Client): boolean {
-  return pair === null || pair.isQuiet;
+/** Whether the lane reads this client's requests, and none is in progress. */
+function isAlone({ pair, http2 }: Client): boolean {
+  return http2 === null ? pair === null || pair.isQuiet : isIdleHttp2(http2);
 }
 
 /** Closes the connection of a client that nobody answers. */
@@ -170,7 +172,8 @@ export function readClient(lane: Lane, client: Client): void {
   const { rest } = client;
   rest?.copy(lane.bytes, layout.receive);
   const start = rest?.length ?? 0;
-  const room = isAlone(client) ? receiveBytes - start : passedBytes;
+  const isOurs = client.http2 !== null || isAlone(client);
+  const room = isOurs ? receiveBytes - start : passedBytes;
   const received = receive(lane, client, layout.receive + start, room);
   if (received === nothing) {
     if (client.secure?.readsAfterWrite === true) watchClient(lane, client, EPOLLOUT);
@@ -185,7 +188,7 @@ export function readClient(lane: Lane, client: Client): void {
     return;
   }
   count(lane.counts, "receivedBytes", received);
-  if (isAlone(client)) read(lane, client, start + received);
+  if (isOurs) read(lane, client, start + received);
   else pass(lane, client, layout.receive, received);
   if (client.isAhead && (client.watching & EPOLLIN) !== 0) lane.ahead.add(client);
 }
@@ -203,6 +206,10 @@ export function readAhead(lane: Lane): void {
 /** Reads the requests in the receive buffer, and answers what is ready. */
 function read(lane: Lane, client: Client, lengthBytes: number): void {
   const { bytes, head } = lane;
+  if (client.http2 !== null) {
+    readHttp2(lane, client, client.http2, lengthBytes);
+    return;
+  }
   const end = layout.receive + lengthBytes;
   let start = layout.receive;
   head.isSecure = client.secure !== null;
@@ -252,6 +259,8 @@ export function readWaiting(lane: Lane): void {
   for (const client of clients) {
     if (lane.clients.get(client.descriptor) !== client) continue;
     client.isWaiting = false;
+    // Something has been sent meanwhile, which the client does not take: then it goes on.
+    if (client.unsent !== null) continue;
     watchClient(lane, client, EPOLLIN);
     readRest(lane, client);
   }
@@ -265,7 +274,11 @@ export function writeClient(lane: Lane, client: Client): void {
 
 /** Reads what has arrived before. */
 function readRest(lane: Lane, client: Client): void {
-  const { rest } = client;
+  const { rest, http2 } = client;
+  if (http2 !== null) {
+    resumeHttp2(lane, client, http2);
+    return;
+  }
   if (rest !== null) {
     rest.copy(lane.bytes, layout.receive);
     client.rest = null;
@@ -285,6 +298,10 @@ function release(lane: Lane, client: Client): void {
 /** The client has closed its sending side. */
 function ended(lane: Lane, client: Client): void {
   client.isEnded = true;
+  if (client.http2 !== null) {
+    abandon(lane, client); // whoever can't send WINDOW_UPDATE any more has left
+    return;
+  }
   if (isAlone(client) && client.rest === null) {
     drop(lane, client);
     return;
@@ -322,6 +339,11 @@ export function sweep(lane: Lane): void {
     if (unsent !== null && nowMs >= unsent.untilMs) {
       count(counts, "timedOut");
       abandon(lane, client);
+      continue;
+    }
+    if (client.http2 !== null) {
+      sweepHttp2(lane, client, client.http2);
+      continue;
     }
     if (!isAlone(client) || unsent !== null || client.isWaiting) continue;
     const silentMs = nowMs - sinceMs;
@@ -344,6 +366,7 @@ function sweepPair(lane: Lane, pair: Pair): void {
   const { client, phase, isQuiet, isClientFull } = pair;
   const forMs = lane.nowMs - pair.sinceMs;
   if (isQuiet && forMs >= quietMs) takeBack(lane, pair);
+  if (pair.user !== null && pair.isUserDone && forMs >= quietMs) partUser(lane, pair, "leave");
   // While the main thread does not read, it learns that the client has gone when it writes, and this fails.
   if (phase === "leaving" && forMs >= leavingMs) closePair(lane, pair);
   if (client === null || !isClientFull) return;
@@ -358,8 +381,10 @@ export function drain(lane: Lane, listening: ListeningSocket): void {
   unwatch(lane, listening);
   if (listening.openClients === 0) lane.drained(listening.id);
   for (const client of lane.clients.values()) {
+    if (client.listening !== listening) continue;
     const isIdleOne = client.unsent === null && !client.isWaiting && isAlone(client);
-    if (client.listening === listening && isIdleOne) drop(lane, client);
+    if (client.http2 !== null) drainHttp2(lane, client, client.http2);
+    else if (isIdleOne) drop(lane, client);
   }
 }
 

@@ -1,4 +1,5 @@
 /** What the lanes count: one array per lane in shared memory, with one writer, which the main thread reads. */
+import type { Http2Counts } from "../../http2/counts.ts";
 import { failuresBy, handshakeFailures, type TlsCounts } from "../../tls/handshake-results.ts";
 
 const names = [
@@ -17,6 +18,15 @@ const names = [
   "returned",
   /** Connections closed because they were silent, or did not read their response. */
   "timedOut",
+  /** Connections with HTTP/2 since the start, those that are open, and their requests in progress. */
+  "http2Connections",
+  "http2Open",
+  "http2Streams",
+  /** Requests that were malformed. */
+  "http2Malformed",
+  /** Connections closed because of what they cost. */
+  "http2ResetFloods",
+  "http2FrameFloods",
   "receivedBytes",
   "sentBytes",
   /** TLS connections whose handshake is not complete, and those that are open. */
@@ -50,7 +60,8 @@ export function read(counts: Counts, name: CountName): number {
 
 /** The lane is dead: it has no connections any more. */
 export function forgetOpen(counts: Counts): void {
-  for (const name of ["open", "handshakes", "secured"] as const) counts[indexByName[name]] = 0;
+  for (const name of ["open", "handshakes", "secured", "http2Open", "http2Streams"] as const)
+    counts[indexByName[name]] = 0;
 }
 
 /** Sums over all lanes. */
@@ -58,6 +69,17 @@ export function sumOf(lanes: readonly Counts[]): Record<CountName, number> {
   return Object.fromEntries(
     names.map((name, index) => [name, lanes.reduce((sum, counts) => sum + (counts[index] ?? 0), 0)]),
   ) as Record<CountName, number>;
+}
+
+/** What lanes have counted of HTTP/2. */
+export function http2CountsOf(sums: Readonly<Record<CountName, number>>): Http2Counts {
+  return {
+    connections: sums.http2Connections,
+    open: sums.http2Open,
+    streams: sums.http2Streams,
+    malformed: sums.http2Malformed,
+    floods: { resets: sums.http2ResetFloods, frames: sums.http2FrameFloods },
+  };
 }
 
 /** What lanes have counted of TLS. */

@@ -37,11 +37,11 @@ export interface Beginning {
   readonly listener: number;
   readonly address: string;
   readonly port: number;
-  /** "https" and "h2" came over TLS. All bytes of "h2" are the main thread's: there is no "idle". */
+  /** Of the request: HTTP/2 ends in the lane. */
   readonly protocol: ClientProtocol;
 }
 
-export type ClientProtocol = "http" | "https" | "h2";
+export type ClientProtocol = "http" | "https";
 
 export function textOfBeginning({ listener, address, port, protocol }: Beginning): string {
   return `${listener} ${port} ${address} ${protocol}`;

@@ -26,8 +26,8 @@ import { dropUnsent } from "./unsent.ts";
 /** How long a client may pause before the minimum rate applies. */
 const pauseMsMax = 30_000;
 /** Copies of what clients have not taken, in this lane. Beyond, it answers only what the system takes at once. */
-const unsentBytesMax = 32 * 1024 * 1024;
-const smallBytesMax = 16 * 1024;
+export const unsentBytesMax = 32 * 1024 * 1024;
+export const smallBytesMax = 16 * 1024;
 
 /**
  * Answers the request that `lane.head` describes. False: nothing was sent, and the main thread is to answer.
@@ -109,7 +109,7 @@ function headRest({ bytes }: Lane, sent: number, headLength: number): Buffer {
 }
 
 /** Keeps what the client has not taken, until it takes more. */
-function keep(lane: Lane, client: Client, bytes: Buffer, part: FilePart | null): void {
+export function keep(lane: Lane, client: Client, bytes: Buffer, part: FilePart | null): void {
   let file = -1;
   if (part !== null) {
     file = lane.calls.duplicate(part.file);

@@ -38,6 +38,7 @@ import {
   nextStamp,
   watch,
 } from "./lane.ts";
+import { settleTouched } from "./http2-clients.ts";
 import { eventsMax, layout } from "./layout.ts";
 import { beginWaiting, continueHandshake } from "./handshakes.ts";
 import { beginSessions } from "./session-turns.ts";
@@ -116,6 +117,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     newSessionsMax: deps.newSessionsMax,
     ahead: new Set(),
     tls: deps.tls,
+    http2: null,
     wallMs: deps.wallMs(),
     nowMs: deps.monotonicMs(),
     stamps: 0,
@@ -157,12 +159,14 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
           deps.takeOrders();
         } else dispatch(lane, events, descriptor, stamp);
       }
+      settleTouched(lane);
       if (ready !== null) leave(ready.memory, ready.index);
       if (lane.nowMs - sweptMs >= deps.checkMs) {
         sweptMs = lane.nowMs;
         sweep(lane);
       }
       beginSessions(lane);
+      settleTouched(lane);
     },
     listen(id, descriptor, rules) {
       const stamp = nextStamp(lane);

@@ -26,6 +26,8 @@ import type { HandshakeLimits } from "../../tls/handshake-results.ts";
 import type { NativeContexts } from "../../tls/native-contexts.ts";
 import type { HeadEndsAt, ReadyAnswer } from "../ready/ready-answer.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
+import type { ResponseReader } from "../../http2/response-reader.ts";
+import type { Connection, Host, Stream } from "../http2/connection.ts";
 import type { RequestHead } from "../request-head.ts";
 import type { Holder, Unfinished } from "../unfinished.ts";
 import { layout } from "./layout.ts";
@@ -56,6 +58,8 @@ export interface ListeningSocket extends Watched {
 export interface ListenRules {
   /** Connections begin with a TLS handshake. */
   readonly isSecure: boolean;
+  /** All clients speak HTTP/2 from their first byte, as tests do. With TLS, ALPN decides. */
+  readonly isHttp2: boolean;
   readonly waitsMs: {
     /** For the whole head. */
     readonly headers: number;
@@ -97,8 +101,8 @@ export interface Client extends Watched, Holder {
   readonly listening: ListeningSocket;
   /** Null: in the clear. */
   readonly secure: Secure | null;
-  /** Negotiated by ALPN. Whoever speaks HTTP/2 is the main thread's from the beginning to the end. */
-  readonly isHttp2: boolean;
+  /** Null: HTTP/1.1. */
+  http2: Http2 | null;
   /** TLS has read bytes ahead, of which epoll knows nothing. */
   isAhead: boolean;
   readonly address: string;
@@ -168,6 +172,88 @@ export interface LaneTls {
   readonly report: (problem: string) => void;
 }
 
+/** A client's connection with HTTP/2 (http2-clients.ts). */
+export interface Http2 extends Connection {
+  readonly client: Client;
+  /** Streams that have begun in this event, whose body belongs to a ready response. */
+  borrowers: Stream[];
+  readonly relays: Map<Stream, StreamRelay>;
+  /** Requests that wait for a session. */
+  inLineBytes: number;
+  /** Copies of bodies of ready responses. */
+  copiedBytes: number;
+  /** Bodies of ready responses that have waited since all were sent. */
+  waitingBytes: number;
+  /** When the client is too slow, for streams that could not be sent at once. */
+  readonly deadlines: Map<Stream, number>;
+  /** The client's connection is no more. */
+  isBroken: boolean;
+  /** The client is told to open no new streams. */
+  isLeaving: boolean;
+  /** The last frames are written; `hasEnded`: and sent. */
+  isEnding: boolean;
+  hasEnded: boolean;
+  /** What the client has sent since. */
+  droppedBytes: number;
+}
+
+/** Whoever waits for a session, besides clients (session-turns.ts). */
+export interface InLine extends Pick<Client, "listening"> {
+  readonly begin: () => void;
+  /** It has waited too long. */
+  readonly refuse: () => void;
+  sinceMs: number;
+}
+
+/** A stream that the main thread answers (http2-relays.ts). */
+export interface StreamRelay extends InLine {
+  /** The request, until there is a session. */
+  request: Buffer | null;
+  readonly http2: Http2;
+  readonly stream: Stream;
+  /** Null: the session is over. */
+  pair: Pair | null;
+  /** The main thread will offer the connection back. */
+  isPlain: boolean;
+  readonly reader: ResponseReader;
+  /** Field sections that have arrived, and are not sent yet. */
+  heads: { readonly section: Buffer; readonly isInterim: boolean }[];
+  /** Bytes of the body that have arrived, and are not offered to the stream yet. */
+  arrivedBytes: number;
+  /** These and what the stream has not sent, as the lane counts them. */
+  countedBytes: number;
+  /** What the stream had not sent when it was looked at last. */
+  seenBytes: number;
+  isComplete: boolean;
+  /** The response can't be completed: the stream is reset with this code. */
+  cutWith: number | null;
+}
+
+/** What all clients with HTTP/2 share. */
+export interface LaneHttp2 {
+  readonly host: Host;
+  /** The parts of a plain request. */
+  readonly text: Buffer;
+  /** Clients for whose streams something has arrived from the main thread. */
+  readonly touched: Set<Client>;
+  /** Streams that the main thread answers, also by client network. */
+  relays: number;
+  readonly relaysByNetwork: Map<string, number>;
+}
+
+/** Whoever gets what the main thread sends in a session, instead of a client's connection. */
+export interface SessionUser {
+  /**
+   * Takes bytes of the response, which are at this offset in the lane's memory.
+   * @returns how many are done with. The others wait until readPair() is called.
+   */
+  readonly give: (at: number, lengthBytes: number) => number;
+  /** The main thread has answered all that was sent. */
+  readonly idle: () => void;
+  /** The session is over. */
+  readonly closed: () => void;
+}
+
 /** The responses that a lane can send itself. */
 export interface LaneReady {
   readonly memory: ReadyMemory;
@@ -184,6 +270,10 @@ export interface Pair extends Watched {
   client: Client | null;
   /** The main thread has not taken the session yet (session-turns.ts). */
   isNew: boolean;
+  /** In the place of a client. */
+  user: SessionUser | null;
+  /** The user has the whole response. */
+  isUserDone: boolean;
   /** The client's bytes that were sent in this session. */
   sentBytes: number;
   /** The main thread has answered all of them: the lane reads requests itself. */
@@ -233,7 +323,7 @@ export interface Lane {
   /** Clients with requests that wait for the next turn. */
   waiting: Client[];
   /** Clients that wait for a session, by network; the first has waited longest for a turn. */
-  readonly inLine: Map<string, Set<Client>>;
+  readonly inLine: Map<string, Set<Client | InLine>>;
   /** Sessions that the main thread has not taken yet. */
   newSessions: number;
   readonly newSessionsMax: number;
@@ -241,6 +331,8 @@ export interface Lane {
   readonly ahead: Set<Client>;
   /** Null: this lane has no TLS. */
   readonly tls: LaneTls | null;
+  /** Null: nobody has used HTTP/2 yet. */
+  http2: LaneHttp2 | null;
   wallMs: number;
   nowMs: number;
   stamps: number;

@@ -42,6 +42,8 @@ export interface LanesOptions {
 export interface LaneListenOptions {
   /** Connections begin with a TLS handshake, which takes `tls` of the lanes. */
   readonly isSecure: boolean;
+  /** Without TLS: all clients speak HTTP/2, for tests. */
+  readonly isHttp2?: boolean;
   /** Other processes have the same address. */
   readonly sharesPort: boolean;
   readonly waitsMs: ListenRules["waitsMs"];
@@ -221,7 +223,16 @@ function tellListen(lane: Running, { id, rules, descriptors, busyLanes }: Listen
 
 function listen(state: State, address: ListenAddress, about: LaneListenOptions): LaneListener {
   const { options, calls, control, running } = state;
-  const { isSecure, sharesPort, waitsMs, connectionsMax, bytesPerSecondMin, keepAliveSeconds, lent } = about;
+  const {
+    isSecure,
+    isHttp2 = false,
+    sharesPort,
+    waitsMs,
+    connectionsMax,
+    bytesPerSecondMin,
+    keepAliveSeconds,
+    lent,
+  } = about;
   const descriptors: number[] = [];
   let bound = address;
   const first = sharesPort ? "follower" : options.count > 1 ? "first" : "alone";
@@ -241,6 +252,7 @@ function listen(state: State, address: ListenAddress, about: LaneListenOptions):
     id: state.ids,
     rules: {
       isSecure,
+      isHttp2,
       waitsMs,
       connectionsMax: Math.max(1, Math.floor(connectionsMax / options.count)),
       bytesPerSecondMin,

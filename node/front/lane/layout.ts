@@ -20,6 +20,10 @@ export const pairReceiveBytes = 64 * 1024;
 /** The same while more than this waits for all clients. */
 export const scarcePairReceiveBytes = 4096;
 export const waitingBytesMax = 16 * 1024 * 1024;
+/** Frames of HTTP/2 that are sent at once. */
+export const outputBytes = 80 * 1024;
+/** A request over HTTP/2 as one of HTTP/1.1: the parts of a field list are no longer. */
+export const relayedBytesMax = 72 * 1024;
 
 /** Offsets in the lane's arena. */
 export const layout = (() => {
@@ -41,6 +45,10 @@ export const layout = (() => {
     frameRoom: take(beginBytesMax + 2 * frameHeadBytes),
     receive: take(receiveBytes),
     fromPair: take(pairReceiveBytes),
+    /** The same for requests of HTTP/2, with room for frames before it; and what is sent to clients of HTTP/2. */
+    relayedRoom: take(beginBytesMax + 2 * frameHeadBytes),
+    relayed: take(relayedBytesMax),
+    output: take(outputBytes),
     /** For responses of the lane's own: a head, `struct msghdr`, two `struct iovec`, an offset in a file. */
     responseHead: take(headBytesMax),
     /** For TLS, which sends the head and the beginning of the body together. */

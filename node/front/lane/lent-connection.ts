@@ -169,7 +169,6 @@ function openSession(end: End, { address, protocol }: Beginning): Session {
   const connection = Object.assign(stream, {
     remoteAddress: address,
     encrypted: protocol !== "http",
-    alpnProtocol: protocol === "h2" ? "h2" : null,
     bytesRead: 0,
     bytesWritten: 0,
     timeout: 0,

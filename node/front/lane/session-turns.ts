@@ -1,13 +1,13 @@
 /**
- * New sessions begin a few at a time, because each costs the main thread half a millisecond, for a connection of Node's
- * server. A thousand clients that ask at once would block everything else.
+ * New sessions, of clients and of streams of HTTP/2, begin a few at a time, because each costs the main thread half a
+ * millisecond, for a connection of Node's server. A thousand clients that ask at once would block everything else.
  *
  *   a request for main ── few sessions are new to it ──▶ begins
  *      └──▶ waits with its client; networks in turn ── main has "taken" one ──▶ begins
  *              └── the client is gone, or has waited too long: closed here, and main never learns of it
  */
 import { count } from "./counts.ts";
-import { type Client, copyOf, type Lane, watchFor } from "./lane.ts";
+import { type Client, copyOf, type InLine, type Lane, watchFor } from "./lane.ts";
 import { layout } from "./layout.ts";
 import { closeClient, holds, pass, tell, watchBoth } from "./sessions.ts";
 import { hold } from "../unfinished.ts";
@@ -20,20 +20,30 @@ export const newSessionsMax = 8;
  * @param at offset in the lane's memory, with room for frames before it
  */
 export function passInTurn(lane: Lane, client: Client, at: number, lengthBytes: number): void {
-  if (client.pair !== null || (lane.inLine.size === 0 && lane.newSessions < lane.newSessionsMax)) {
+  if (client.pair !== null || mayBegin(lane)) {
     pass(lane, client, at, lengthBytes);
     return;
   }
   client.isWaiting = true;
   client.sinceMs = lane.nowMs;
-  const network = client.network();
-  const others = lane.inLine.get(network);
-  if (others === undefined) lane.inLine.set(network, new Set([client]));
-  else others.add(client);
+  getInLine(lane, client.network(), client);
   // Until then, only the end of the connection is of interest.
   watchFor(lane, client, 0);
   client.rest = copyOf(lane, at, at + lengthBytes);
   holds(lane, client, lengthBytes);
+}
+
+/** Whether a session may begin at once. */
+export function mayBegin({ inLine, newSessions, newSessionsMax: most }: Lane): boolean {
+  return inLine.size === 0 && newSessions < most;
+}
+
+/** Lets it wait until `begin` is called. */
+export function getInLine(lane: Lane, network: string, one: Client | InLine): void {
+  one.sinceMs = lane.nowMs;
+  const others = lane.inLine.get(network);
+  if (others === undefined) lane.inLine.set(network, new Set([one]));
+  else others.add(one);
 }
 
 /** Begins sessions of clients that wait, as many as the main thread may get. */
@@ -41,14 +51,15 @@ export function beginSessions(lane: Lane): void {
   while (lane.newSessions < lane.newSessionsMax) {
     const next = lane.inLine.entries().next();
     if (next.done === true) return;
-    const [network, clients] = next.value;
-    const [client] = clients;
-    if (client === undefined) return;
+    const [network, all] = next.value;
+    const [first] = all;
+    if (first === undefined) return;
     // The other networks come before it from now on.
-    clients.delete(client);
+    all.delete(first);
     lane.inLine.delete(network);
-    if (clients.size > 0) lane.inLine.set(network, clients);
-    begin(lane, client);
+    if (all.size > 0) lane.inLine.set(network, all);
+    if ("begin" in first) first.begin();
+    else begin(lane, first);
   }
 }
 
@@ -66,11 +77,12 @@ function begin(lane: Lane, client: Client): void {
 
 /** Closes clients that have waited for longer than for a whole head: the main thread does not keep up. */
 export function closeOverdue(lane: Lane): void {
-  for (const clients of lane.inLine.values()) {
-    for (const client of clients) {
-      if (lane.nowMs - client.sinceMs < client.listening.rules.waitsMs.headers) break;
+  for (const all of lane.inLine.values()) {
+    for (const one of all) {
+      if (lane.nowMs - one.sinceMs < one.listening.rules.waitsMs.headers) break;
       count(lane.counts, "refused");
-      closeClient(lane, client);
+      if ("begin" in one) one.refuse();
+      else closeClient(lane, one);
     }
   }
 }

@@ -3,12 +3,25 @@
  * client, with one buffer for each direction.
  */
 import { EPOLLIN, EPOLLOUT, errnos, MSG_DONTWAIT, MSG_NOSIGNAL } from "#base/system-calls.ts";
+import { closeAll } from "../http2/sending.ts";
 import { hold } from "../unfinished.ts";
 import { broken, endSending, isBlocked, release, send as sendToClient, watchClient } from "./channel.ts";
 import { count } from "./counts.ts";
 import { dropUnsent } from "./unsent.ts";
 import { beginBytesMax, frameHeadBytes, textOfBeginning, toLane, toMain } from "./frames.ts";
-import { type Client, close, copyOf, type Lane, nextStamp, type Pair, unwatch, watch, watchFor } from "./lane.ts";
+import {
+  type Client,
+  close,
+  copyOf,
+  type InLine,
+  type Lane,
+  nextStamp,
+  type Pair,
+  type SessionUser,
+  unwatch,
+  watch,
+  watchFor,
+} from "./lane.ts";
 import { layout, pairReceiveBytes, scarcePairReceiveBytes, waitingBytesMax } from "./layout.ts";
 
 const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
@@ -43,6 +56,43 @@ export function pass(lane: Lane, client: Client, at: number, lengthBytes: number
   return client.pair !== null;
 }
 
+/**
+ * Opens a session for a user, and sends its first bytes.
+ * @param client whose address the main thread gets to know
+ * @returns undefined: no descriptor was left. The session may be over already.
+ */
+export function openUserSession(
+  lane: Lane,
+  client: Client,
+  user: SessionUser,
+  at: number,
+  lengthBytes: number,
+): Pair | undefined {
+  const pair = lane.freePairs.pop() ?? openPair(lane);
+  if (pair === undefined) return undefined;
+  count(lane.counts, "relayed");
+  Object.assign(pair, {
+    phase: "open",
+    client: null,
+    user,
+    isUserDone: false,
+    isNew: true,
+    sentBytes: lengthBytes,
+    isQuiet: false,
+  } satisfies Partial<Pair>);
+  lane.newSessions += 1;
+  writeFrameHead(lane, at - frameHeadBytes, toMain.data, lengthBytes);
+  const start = writeBegin(lane, client, at - frameHeadBytes);
+  send(lane, pair, start, at + lengthBytes - start);
+  return pair;
+}
+
+/** The user has no use for its session any more. */
+export function partUser(lane: Lane, pair: Pair, how: "gone" | "leave"): void {
+  if (how === "leave") count(lane.counts, "returned");
+  part(lane, pair, how);
+}
+
 /** Tells the main thread something about the client. */
 export function tell(lane: Lane, pair: Pair, kind: "end" | "late" | "gone" | "leave"): void {
   writeFrameHead(lane, layout.frame, toMain[kind], 0);
@@ -66,6 +116,7 @@ export function takeBack(lane: Lane, pair: Pair): void {
 function part(lane: Lane, pair: Pair, how: "gone" | "leave"): void {
   if (pair.client !== null) pair.client.pair = null;
   pair.client = null;
+  pair.user = null;
   pair.phase = "leaving";
   setQuiet(lane, pair, false);
   // What waits for the client is dropped when "closed" comes.
@@ -85,7 +136,11 @@ export function closeClient(lane: Lane, client: Client): void {
   dropUnsent(lane, client);
   hold(lane.unfinished, client, 0);
   if (!lane.clients.delete(client.descriptor)) return;
-  if (client.isWaiting) leaveLine(lane, client);
+  if (client.isWaiting) leaveLine(lane, client.network(), client);
+  if (client.http2 !== null && lane.http2 !== null) {
+    count(lane.counts, "http2Open", -1);
+    closeAll(client.http2, lane.http2.host);
+  }
   release(lane, client);
   close(lane, client.descriptor);
   count(lane.counts, "open", -1);
@@ -93,12 +148,11 @@ export function closeClient(lane: Lane, client: Client): void {
   if (listening.isDraining && listening.openClients === 0) lane.drained(listening.id);
 }
 
-/** The client does not wait for a session any more, if it did. */
-function leaveLine({ inLine }: Lane, client: Client): void {
-  const network = client.network();
-  const clients = inLine.get(network);
-  clients?.delete(client);
-  if (clients?.size === 0) inLine.delete(network);
+/** It does not wait for a session any more, if it did. */
+export function leaveLine({ inLine }: Lane, network: string, one: Client | InLine): void {
+  const all = inLine.get(network);
+  all?.delete(one);
+  if (all?.size === 0) inLine.delete(network);
 }
 
 /** What epoll looks for at a client and at its pair, after either has changed. */
@@ -142,6 +196,8 @@ function openPair(lane: Lane): Pair | undefined {
     phase: "free",
     client: null,
     isNew: false,
+    user: null,
+    isUserDone: false,
     sentBytes: 0,
     isQuiet: false,
     isBusy: true,
@@ -161,7 +217,7 @@ function openPair(lane: Lane): Pair | undefined {
 /** Without the pair, both sides drop the session, whatever the client has not taken. */
 export function closePair(lane: Lane, pair: Pair): void {
   if (!lane.pairs.delete(pair.descriptor)) return;
-  const { client } = pair;
+  const { client, user } = pair;
   const free = lane.freePairs.indexOf(pair);
   if (free !== -1) lane.freePairs.splice(free, 1);
   pair.phase = "closed";
@@ -169,7 +225,9 @@ export function closePair(lane: Lane, pair: Pair): void {
   keep(lane, pair, null);
   setQuiet(lane, pair, false);
   close(lane, pair.descriptor);
+  pair.user = null;
   if (client !== null) closeClient(lane, client);
+  user?.closed();
 }
 
 function writeFrameHead({ bytes }: Lane, at: number, kind: number, value: number): void {
@@ -179,8 +237,8 @@ function writeFrameHead({ bytes }: Lane, at: number, kind: number, value: number
 
 /** @returns where the frame begins */
 function writeBegin(lane: Lane, client: Client, end: number): number {
-  const { listening, address, port, secure, isHttp2 } = client;
-  const protocol = secure === null ? "http" : isHttp2 ? "h2" : "https";
+  const { listening, address, port, secure } = client;
+  const protocol = secure === null ? "http" : "https";
   const text = textOfBeginning({ listener: listening.id, address, port, protocol }).padEnd(beginBytesMax);
   const start = end - beginBytesMax - frameHeadBytes;
   lane.bytes.write(text, start + frameHeadBytes, "latin1");
@@ -276,7 +334,12 @@ function keep(lane: Lane, pair: Pair, waiting: Buffer | null): void {
  * @returns how many are done with
  */
 function give(lane: Lane, pair: Pair, at: number, lengthBytes: number): number {
-  const { client } = pair;
+  const { client, user } = pair;
+  if (user !== null) {
+    const given = user.give(at, lengthBytes);
+    pair.isClientFull = given < lengthBytes;
+    return given;
+  }
   if (client === null) return lengthBytes; // it has left
   const taken = sendToClient(lane, client, at, lengthBytes, false);
   if (taken === broken) {
@@ -290,7 +353,7 @@ function give(lane: Lane, pair: Pair, at: number, lengthBytes: number): number {
 }
 
 function take(lane: Lane, pair: Pair, kind: number, value: number): void {
-  const { client } = pair;
+  const { client, user } = pair;
   switch (kind) {
     case toLane.data:
       pair.leftBytes = value;
@@ -299,6 +362,7 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
       if (client !== null) endSending(lane, client);
       return;
     case toLane.idle:
+      if (user !== null && pair.sentBytes % 2 ** 32 === value && pair.toMain === null) user.idle();
       if (client === null || pair.sentBytes % 2 ** 32 !== value || pair.toMain !== null) return;
       client.hasAnswered = true;
       client.sinceMs = lane.nowMs;
@@ -313,6 +377,7 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
     case toLane.closed:
       if (client !== null) closeClient(lane, client);
       finish(lane, pair);
+      user?.closed();
       return;
     default:
       throw new Error(`frame ${kind} from the main thread`);
@@ -340,6 +405,7 @@ function setQuiet(lane: Lane, pair: Pair, isQuiet: boolean): void {
 /** The session is over. */
 function finish(lane: Lane, pair: Pair): void {
   pair.client = null;
+  pair.user = null;
   pair.phase = "free";
   noteTaken(lane, pair);
   setQuiet(lane, pair, false);

@@ -74,8 +74,8 @@ export interface RunningEdge {
   skip: (seconds: number) => void;
   /** Asks as clients do: the front answers what it can. */
   ask: (target: string, options?: AskOptions) => Promise<Got>;
-  /** Where the same application listens with a front, and without; and for HTTP/2 without TLS. */
-  listeners: () => { fronted: Listener; alone: Listener; overHttp2: Listener };
+  /** Where the same application listens with a front, and without; and for HTTP/2 without TLS, also in a lane. */
+  listeners: () => { fronted: Listener; alone: Listener; overHttp2: Listener; http2InLane: Listener };
   /** The same over TLS, for a test that gives certificates. */
   secured: () => Record<"fronted" | "alone", Listener>;
   /** Applies a purge as the feed's follower does: the position moves on when it is in force. */
@@ -219,11 +219,16 @@ export async function startEdge(
       front: {
         answer,
         http2: { answer: hits.http2, counts: createHttp2Counts(), isLeaving: () => false },
-        isHttp2: () => true,
+        isAlwaysHttp2: true,
         clock,
       },
     });
     closers.push(() => overHttp2.close(0));
+    const http2InLane =
+      lanes === undefined
+        ? overHttp2
+        : await listen("127.0.0.1", 0, route, { front: { answer, clock, isAlwaysHttp2: true }, lanes: lanes.lanes });
+    closers.push(() => (http2InLane === overHttp2 ? Promise.resolve() : http2InLane.close(0)));
     const alone = await listen("127.0.0.1", 0, route);
     closers.push(() => alone.close(0));
     const openSecured = async (one: Answer, http2Answer: AnswerPlain, inLanes?: Lanes): Promise<Listener> => {
@@ -265,7 +270,7 @@ export async function startEdge(
       purger,
       fetcher,
       agent,
-      listeners: { fronted, alone, overHttp2 },
+      listeners: { fronted, alone, overHttp2, http2InLane },
       secured,
       settle,
       async close() {

@@ -1,6 +1,8 @@
-/** The cases of RFC 9113 and RFC 7541, over a connection without TLS. */
+/** The cases of RFC 9113 and RFC 7541, over a connection without TLS, by node:http2 and by the engine of lanes. */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
+import type { Lanes } from "../../../node/front/lane/lanes.ts";
+import { sharedLanes } from "../../support/shared-lanes.ts";
 import { startHttp2 } from "../../node/http2/started.ts";
 import type { Case, Expected } from "./case.ts";
 import { connectionCases, stateCases } from "./connection-cases.ts";
@@ -75,8 +77,8 @@ async function check(raw: Raw, expected: Expected): Promise<void> {
   }
 }
 
-async function run(t: TestContext, { send, own = [], isRaw }: Case, expected: Expected): Promise<void> {
-  const { listener } = await startHttp2(t);
+async function run(t: TestContext, { send, own = [], isRaw }: Case, expected: Expected, lanes?: Lanes): Promise<void> {
+  const { listener } = await startHttp2(t, { lanes });
   const raw = isRaw === true ? await openRaw(t, listener) : await openFrames(t, listener, ...own);
   await send(raw);
   await check(raw, expected);
@@ -86,6 +88,13 @@ for (const one of cases) {
   const deviation = deviations.get(one.claim);
   const title = deviation === undefined ? one.claim : `${one.claim} (deviation: ${deviation.what})`;
   test(title, (t) => run(t, one, deviation?.expected ?? one.expected));
+}
+
+for (const one of cases) {
+  test(`in a lane: ${one.claim}`, async (t) => {
+    const lanes = await sharedLanes(t);
+    if (lanes !== undefined) await run(t, one, one.expected, lanes);
+  });
 }
 
 test("each deviation is one of a case", () => {

@@ -43,7 +43,7 @@ export async function startHttp2(
     inFlightBytes?: number;
     /** Connections begin with a handshake, and use HTTP/2 if that is negotiated. */
     tls?: Pick<TlsAcceptor, "accept">;
-    /** These have the connections of clients. */
+    /** These have the connections of clients, and speak HTTP/2: the application answers all requests. */
     lanes?: Lanes | undefined;
   } = {},
 ): Promise<Started> {
@@ -84,7 +84,9 @@ export async function startHttp2(
     seen.push(`server ${url}`);
     virtuals.add(socket);
     socket.once("close", () => virtuals.delete(socket));
-    if (url.includes("/held")) heldOnes.push({ request, response });
+    const large = /^\/large\/(\d+)/.exec(url);
+    if (large !== null) response.end(Buffer.alloc(Number(large[1]), "abcdefg"));
+    else if (url.includes("/held")) heldOnes.push({ request, response });
     else if (application !== undefined) application(request, response);
     else {
       const body = `${request.method} ${url}`;
@@ -97,7 +99,7 @@ export async function startHttp2(
       answer: () => "relay",
       http2: { answer, counts, isLeaving: () => leaving.isSo },
       clock,
-      ...(tls === undefined ? { isHttp2: () => true } : { tls }),
+      ...(tls === undefined ? { isAlwaysHttp2: true } : { tls }),
     },
     lanes,
     ...(connectionsMax === undefined ? {} : { connectionsMax }),
