@@ -15,6 +15,7 @@ import { count } from "./counts.ts";
 import { beginHandshake, type Completed, cutHandshakes, sweepHandshakes } from "./handshakes.ts";
 import {
   type Client,
+  close,
   copyOf,
   type Lane,
   type ListeningSocket,
@@ -46,12 +47,14 @@ const quietMs = 1000;
 const leavingMs = 2000;
 
 export function acceptAll(lane: Lane, listening: ListeningSocket): void {
-  const { calls, memory, words } = lane;
+  const { calls, memory, words, owned } = lane;
   for (let accepted = 0; accepted < acceptedMax && !listening.isDraining; accepted += 1) {
     words[layout.addressLength / 4] = socketAddress.roomBytes;
     const { address } = memory;
     const descriptor = calls.accept(listening.descriptor, address + layout.address, address + layout.addressLength);
     if (descriptor >= 0) {
+      // Before any function is called, which is where a thread that is ended by force stops: nobody else would close it.
+      owned[descriptor] = 1;
       accept(lane, listening, descriptor);
       continue;
     }
@@ -67,13 +70,12 @@ export function acceptAll(lane: Lane, listening: ListeningSocket): void {
 }
 
 function accept(lane: Lane, listening: ListeningSocket, descriptor: number): void {
-  const { calls, owned, counts } = lane;
+  const { owned, counts } = lane;
   if (descriptor >= owned.length || !hasRoom(lane, listening)) {
     count(counts, "refused");
-    calls.close(descriptor);
+    close(lane, descriptor);
     return;
   }
-  owned[descriptor] = 1;
   listening.openClients += 1;
   count(counts, "accepted");
   count(counts, "open");

@@ -178,17 +178,17 @@ function openSession(lane: Lane, client: Client): Pair | undefined {
 function openPair(lane: Lane): Pair | undefined {
   const { calls, words, memory, owned } = lane;
   if (calls.pair(memory.address + layout.control) !== 0) return undefined;
-  const mine = words[layout.control / 4] ?? -1;
-  const other = words[layout.control / 4 + 1] ?? -1;
+  const mine = words[layout.control / 4] as number;
+  const other = words[layout.control / 4 + 1] as number;
+  owned[mine] = 1;
+  owned[other] = 1; // until the main thread has it
   if (Math.max(mine, other) >= owned.length) {
-    calls.close(mine);
-    calls.close(other);
+    close(lane, mine);
+    close(lane, other);
     return undefined;
   }
   words[layout.control / 4] = pairBufferBytes;
   for (const end of [mine, other]) calls.setOption(end, "sendBuffer", memory.address + layout.control);
-  owned[mine] = 1;
-  owned[other] = 1; // until the main thread has it
   const pair: Pair = {
     descriptor: mine,
     stamp: nextStamp(lane),

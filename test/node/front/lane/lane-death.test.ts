@@ -88,8 +88,8 @@ for (const [name, end] of ends) {
       log.lines.map(({ message }) => message),
       ["a lane died; another one takes its place"],
     );
-    // The new lane keeps a pair for each of its clients, two descriptors. The old one's clients are closed.
-    await turnsUntil(() => openDescriptors() <= before + 2 * next.length, 1);
+    // The new lane keeps a pair for each of its nine clients, two descriptors. The old one's clients are closed.
+    await turnsUntil(() => openDescriptors() <= before + 2 * (next.length + 1), 1);
   });
 }
 
