@@ -53,7 +53,7 @@ export function acceptAll(lane: Lane, listening: ListeningSocket): void {
     const { address } = memory;
     const descriptor = calls.accept(listening.descriptor, address + layout.address, address + layout.addressLength);
     if (descriptor >= 0) {
-      // Before any function is called, which is where a thread that is ended by force stops: nobody else would close it.
+      // Before any function is called: there, a thread may be ended by force, and nobody else would close this.
       owned[descriptor] = 1;
       accept(lane, listening, descriptor);
       continue;
