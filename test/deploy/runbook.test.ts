@@ -35,7 +35,8 @@ function commandsIn(file: string, text: string): Line[] {
   return codeIn(file, text)
     .flatMap((code) => code.replace(/\s#.*$/, "").split(/&&|\|\||;|\||>/))
     .flatMap((code) => {
-      const words = /(?:^|\s|"|\/)(?:npx )?nearcast(?:\.mjs)? ([a-z][^"]*)/.exec(code)?.[1];
+      // Not the group of `install -g nearcast FILE`, nor a quoted name such as "nearcast trial authority".
+      const words = /(?:^|(?<!-\w)\s|\/)(?:npx )?nearcast(?:\.mjs)?"? ([a-z][^"]*)/.exec(code)?.[1];
       return words === undefined ? [] : [{ where: `${file}: ${code.trim()}`, words: words.trim().split(/\s+/) }];
     });
 }
