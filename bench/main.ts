@@ -19,6 +19,7 @@ import { measureHttpMiss } from "./http-miss.ts";
 import { measureHttpMixed } from "./http-mixed.ts";
 import { measureHitWhileRendering } from "./hit-while-rendering.ts";
 import { type Report, renderTable } from "./lab/figures.ts";
+import { hasPlace, withFigures } from "./lab/written-figures.ts";
 import { type Lab, needDriver, openLab } from "./lab/lab.ts";
 import { measureMemoryHit } from "./memory-hit.ts";
 import { measureRenderFairness } from "./render-fairness.ts";
@@ -55,21 +56,20 @@ Benchmarks (the beginning of a name is enough): ${questions.map(({ name }) => na
   --seconds S    length of one run of a load generator, whole seconds, 1–60 (2)
   --json         print all samples as JSON on standard output
   --data FILE    for hit-ratio: draw requests from this distribution of popularity and size
-  --write        replace the tables in bench/README.md; needs all benchmarks
+  --write        replace the tables of these benchmarks in bench/README.md
   --help
 
 Examples
   npm run bench -- dns                        the DNS benchmarks
   npm run bench -- --rounds 2 --seconds 1     a quick look at all benchmarks
   npm run bench -- hit-ratio ./day.trace      replays a trace: a file name has a dot or a slash, a benchmark has none
-  npm run bench -- --rounds 9 --write         new tables for bench/README.md
+  npm run bench -- http --write               new tables for bench/README.md
 
 It needs Linux and load generators (apt-get install wrk dnsperf nghttp2-client). bench/peers.md lists the other
 servers and how to install them.
 `;
 
 const readme = fileURLToPath(new URL("README.md", import.meta.url));
-const [startMark, endMark] = ["<!-- figures -->", "<!-- /figures -->"];
 
 /** Wrong usage; printed without a stack. */
 class UsageError extends Error {}
@@ -98,7 +98,7 @@ async function main(): Promise<void> {
   const isReplayed = chosen.some(({ name }) => name === "hit-ratio");
   const hasFiles = values.data !== undefined || files.tracePaths.length > 0;
   if (hasFiles && !isReplayed) throw new UsageError("--data and traces are for the benchmark hit-ratio");
-  if (values.write && chosen.length < questions.length) throw new UsageError("--write needs all benchmarks");
+  if (values.write) await readPage(chosen);
   for (const { driver } of chosen) if (driver !== null) needDriver(driver, driver);
 
   const say = (text: string): void => {
@@ -133,7 +133,12 @@ async function main(): Promise<void> {
   const about = describeMachine(rounds, seconds, lab?.isPinned ?? false);
   if (values.json) process.stdout.write(`${JSON.stringify({ about, reports }, null, 2)}\n`);
   else process.stdout.write(`${about}\n`);
-  if (values.write) await writeFigures([...reports.map(renderReport), about].join("\n\n"));
+  if (!values.write) return;
+  const page = await readPage(chosen);
+  const written = reports.reduce((text, report) => {
+    return withFigures(text, report.question, `${renderReport(report)}\n- ${about}`);
+  }, page);
+  await writeFile(readme, written);
 }
 
 let isInterrupted = false;
@@ -168,21 +173,12 @@ function describeMachine(rounds: number, seconds: number, isPinned: boolean): st
   return `Medians of ${rounds} rounds of ${seconds} s; ${cores}, ${pinning}; Node ${process.versions.node}.`;
 }
 
-async function writeFigures(figures: string): Promise<void> {
-  const text = await readFile(readme, "utf8");
-  const [start, end] = [text.indexOf(startMark), text.indexOf(endMark)];
-  if (start < 0 || end < start) throw new UsageError(`bench/README.md has no marks ${startMark} and ${endMark}`);
-  const lines = figures.split("\n").flatMap(wrapLine).join("\n");
-  await writeFile(readme, `${text.slice(0, start + startMark.length)}\n\n${lines}\n\n${text.slice(end)}`);
-}
-
-/** Wraps prose to the page width; a table row stays on one line. */
-function wrapLine(line: string): string[] {
-  const columnsMax = 120;
-  if (line.startsWith("|") || line.length <= columnsMax) return [line];
-  const indent = line.startsWith("- ") ? "  " : "";
-  const at = line.lastIndexOf(" ", columnsMax);
-  return at <= indent.length ? [line] : [line.slice(0, at), ...wrapLine(indent + line.slice(at + 1))];
+/** Where `--write` puts its figures; known before anything is measured. */
+async function readPage(chosen: readonly Question[]): Promise<string> {
+  const page = await readFile(readme, "utf8");
+  const lost = chosen.find(({ name }) => !hasPlace(page, name));
+  if (lost !== undefined) throw new UsageError(`bench/README.md has no marks for the figures of ${lost.name}`);
+  return page;
 }
 
 try {
