@@ -77,6 +77,7 @@ const nodeStatus = Type.Object({
       hostsWithout: said(Type.Array(Type.String({ maxLength: 255 }), { maxItems: 100 })),
     }),
   ),
+  redirectingWithoutHttps: said(Type.Array(Type.String({ maxLength: 255 }), { maxItems: 100 })),
   decoders: said(Type.Object({ sandbox: word, sandboxReason: said(sentence) })),
   sites: said(Type.Array(seenSite, { maxItems: rowsMax })),
 });

@@ -47,8 +47,8 @@ export function ttlOf(
   const seconds = Math.floor(Math.max(soonestMs, 0) / 1000);
   const change =
     seconds === 0
-      ? `the state of site ${soonestSite} can change at any time`
-      : `the state of site ${soonestSite} can change in ${seconds} s at the earliest`;
+      ? `the answer can change with the state of site ${soonestSite} at any time`
+      : `the answer can change with the state of site ${soonestSite} in ${seconds} s at the earliest`;
   if (seconds > ceiling) return { seconds: ceiling, reason: `${longest}: ${change}` };
   if (seconds < floor) return { seconds: floor, reason: `the shortest allowed (ttlFloorSeconds): ${change}` };
   return { seconds, reason: `since ${change}` };

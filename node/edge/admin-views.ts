@@ -1,6 +1,6 @@
 /** The answers of the admin listener: the node's status, and how it would answer a URL. */
 import { tokenId } from "#secret/edge-token.ts";
-import { publicPortOf, redirectOf } from "../http/https-policy.ts";
+import { publicPortOf, redirectingHosts, redirectOf } from "../http/https-policy.ts";
 import { understandForOwner } from "../http/understand.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
 import { currentFleet } from "./parts.ts";
@@ -16,6 +16,7 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
   const { origin } = upstreams;
   const { feed } = following;
   const heardAtMs = feed.heardAtMs();
+  const fleet = currentFleet(parts);
   const unready = unreadyReasons(edge);
   return {
     node: config.node,
@@ -47,7 +48,7 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
     announce: parts.announcement?.state() ?? null,
     sites: isBrief
       ? null
-      : describeSites(currentFleet(parts), probing.prober, {
+      : describeSites(fleet, probing.prober, {
           expiryMs: probing.probes.certificateExpiryMs,
           nowMs: clock.wallMs(),
         }),
@@ -57,6 +58,8 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
     origin: { ...origin.counts(), isBroken: origin.isBroken() },
     dns: dns.status(),
     tls: tls === null ? null : describeTls(tls),
+    // Their clients would be sent to a port that this node does not serve.
+    redirectingWithoutHttps: fleet === null || tls !== null ? [] : redirectingHosts(fleet).slice(0, listedMax),
   };
 }
 

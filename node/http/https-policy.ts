@@ -61,6 +61,11 @@ function redirectingIn(document: Fleet): ReadonlyMap<string, Host> {
   return hosts;
 }
 
+/** Names of the hosts whose clients are redirected to HTTPS. */
+export function redirectingHosts(document: Fleet): string[] {
+  return [...redirectingIn(document).values()].map(({ name }) => name);
+}
+
 /** The value of Strict-Transport-Security; undefined: the host has no such policy. */
 export function hstsOf({ hsts }: Host): string | undefined {
   if (hsts === undefined) return undefined;

@@ -117,7 +117,7 @@ test("an answer is explained: rule, candidates with their distance, load and wei
   assert.match(told.why, /^tyo is the nearest, \d+ km away$/);
   assert.deepEqual(
     [told.ttlSeconds, told.ttlReason],
-    [12, "since the state of site nyc can change in 12 s at the earliest"],
+    [12, "since the answer can change with the state of site nyc in 12 s at the earliest"],
   );
   assert.deepEqual([told.standing, told.shedBy, told.overrideIndex], ["up", [], null]);
   assert.deepEqual(

@@ -6,20 +6,30 @@ const steered = { policy: "geo", ttlSeconds: 30, ttlFloorSeconds: 10 } as const;
 
 test("the TTL is the time to the earliest possible change, between floor and ceiling", () => {
   const cases: readonly (readonly [string, Record<string, number>, number, RegExp])[] = [
-    ["between", { fra: 20_000, nyc: 25_000 }, 20, /^since the state of site fra can change in 20 s at the earliest$/],
-    ["rounded down", { fra: 20_999 }, 20, /^since the state of site fra/],
+    [
+      "between",
+      { fra: 20_000, nyc: 25_000 },
+      20,
+      /^since the answer can change with the state of site fra in 20 s at the earliest$/,
+    ],
+    ["rounded down", { fra: 20_999 }, 20, /^since the answer can change with the state of site fra/],
     [
       "sooner than the floor",
       { fra: 25_000, nyc: 3000 },
       10,
-      /^the shortest allowed \(ttlFloorSeconds\): the state of site nyc/,
+      /^the shortest allowed \(ttlFloorSeconds\): the answer can change with the state of site nyc/,
     ],
-    ["now, or before", { fra: -5 }, 10, /^the shortest .*: the state of site fra can change at any time$/],
+    [
+      "now, or before",
+      { fra: -5 },
+      10,
+      /^the shortest .*: the answer can change with the state of site fra at any time$/,
+    ],
     [
       "later than the ceiling",
       { fra: 60_000 },
       30,
-      /^the longest allowed \(ttlSeconds\): the state of site fra .* in 60 s/,
+      /^the longest allowed \(ttlSeconds\): the answer can change with the state of site fra .* in 60 s/,
     ],
     ["nobody can change", {}, 30, /^the longest allowed \(ttlSeconds\): no site's state can change by itself$/],
     ["a site that is not allowed does not count", { tyo: 12_000 }, 30, /: no site/],

@@ -26,7 +26,7 @@ const host = "127.0.0.1";
 /** An edge that remembers its fleet, and whose origin is down. */
 async function startHttps(
   t: TestContext,
-  https: object,
+  https: object | undefined,
   hosts: readonly object[],
   through: Through = "the main thread",
 ): Promise<Edge> {
@@ -42,7 +42,7 @@ async function startHttps(
     dataDir,
     origin: { url: `http://${host}:1`, tokenFile },
     http: [{ host, port: 0 }],
-    https: { addresses: [{ host, port: 0 }], ...https },
+    ...(https === undefined ? {} : { https: { addresses: [{ host, port: 0 }], ...https } }),
     admin: { host, port: 0 },
     decoders: { processes: 1 },
     front: { lanes: through === "a lane" ? 1 : 0 },
@@ -122,6 +122,13 @@ testBoth(
     assert.equal(await metric(edge, 'nearcast_tls_handshakes_total{version="TLSv1.3",result="full"}'), 2);
   },
 );
+
+test("a node without HTTPS tells of the hosts that redirect to it", async (t) => {
+  const hosts = ["img.cdn.test", "other.test"].map((name) => ({ name, kind: "images" }));
+  const edge = await startHttps(t, undefined, [{ ...hosts[0], redirectToHttps: true }, hosts[1] ?? {}]);
+  const { tls, redirectingWithoutHttps } = await adminJson(edge, "/status");
+  assert.deepEqual([tls, redirectingWithoutHttps], [null, ["img.cdn.test"]]);
+});
 
 test("explain says that a host redirects HTTP, and where to", async (t) => {
   const directory = await temporaryDirectory(t);

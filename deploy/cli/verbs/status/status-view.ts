@@ -77,6 +77,7 @@ function httpsCell({ tls }: NodeStatus): Cell {
 function whysOf(status: NodeStatus): string[] {
   const { unready, isIsolated, feed, originToken, announce, decoders, tls } = status;
   const hostsWithout = tls?.hostsWithout ?? [];
+  const redirecting = status.redirectingWithoutHttps ?? [];
   return [
     ...(unready === undefined || unready === null || unready.length === 0 ? [] : [unready.join("; ")]),
     ...(isIsolated === true ? ["it reaches no other node, so DNS on it answers with its own site"] : []),
@@ -85,6 +86,7 @@ function whysOf(status: NodeStatus): string[] {
     ...(isEmpty(announce?.reason) ? [] : [`lease: ${announce?.reason ?? ""}`]),
     ...(tls?.problems ?? []),
     ...(hostsWithout.length === 0 ? [] : [`no certificate for ${hostsWithout.join(", ")}`]),
+    ...(redirecting.length === 0 ? [] : [`serves no HTTPS, but redirects to it: ${redirecting.join(", ")}`]),
     ...(decoders?.sandbox === "none" ? [`decoders run without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
   ];
 }

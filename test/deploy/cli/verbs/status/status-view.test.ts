@@ -75,6 +75,11 @@ test("one node's answer shows all sites and nodes, with load, release, feed and 
   ok(!text.includes("nodes disagree"));
 });
 
+test("a node without HTTPS is named if hosts redirect to it", () => {
+  const bare = heard("fra1", { node: "fra1", tls: null, redirectingWithoutHttps: ["img.test"] });
+  match(statusLines(origin, [bare], false).join("\n"), /fra1: serves no HTTPS, but redirects to it: img\.test/);
+});
+
 test("a node whose decoders have no sandbox is named, with the reason", () => {
   const decoders = { sandbox: "none", sandboxReason: "koffi can't be loaded" };
   const bare = heard("fra1", { node: "fra1", decoders });
