@@ -32,7 +32,7 @@ import type { ImageServer } from "../serve/image.ts";
 import { type Delivery, errorStatusOf, type Outcome } from "../deliver/outcome.ts";
 import type { TransferRules } from "../deliver/transfer.ts";
 import type { RequestContext } from "../serve/request-context.ts";
-import { contextOf } from "./context.ts";
+import { ClientGone, contextOf } from "./context.ts";
 import { http1Sink } from "./http1-sink.ts";
 import { hstsOf, overTls, type Redirect, redirectOf } from "./https-policy.ts";
 import { askedOf, type Order, rememberOrders } from "./understand.ts";
@@ -299,9 +299,10 @@ function answerErrors(app: FastifyInstance, state: State): void {
   });
 }
 
-function logFailure({ failures }: State, error: NearcastError, requestId: string): void {
+function logFailure({ failures, log }: State, error: NearcastError, requestId: string): void {
   const facts = { requestId, reason: error.message };
-  if (error.code === "INTERNAL") {
+  if (error.cause instanceof ClientGone) log.debug(facts, "a client left before its response");
+  else if (error.code === "INTERNAL") {
     failures.error(error.code, { err: error.cause ?? error, ...facts }, "a request failed");
   } else failures.warn(error.code, facts, "a request failed");
 }

@@ -6,7 +6,7 @@ import { withoutStack } from "#base/errors.ts";
 import type { RequestContext } from "../serve/request-context.ts";
 
 /** The reason of a context's signal. */
-class ClientGone extends Error {
+export class ClientGone extends Error {
   constructor() {
     super("the client closed its connection before the response was complete");
   }

@@ -29,6 +29,7 @@ import type { SourceRecord } from "../cache/records.ts";
 import { type Body, dropUnread } from "#base/body.ts";
 import { type Head, type Part, send, wholeBody } from "../deliver/deliver.ts";
 import type { TransferRules } from "../deliver/transfer.ts";
+import { ClientGone } from "./context.ts";
 import { http1Sink } from "./http1-sink.ts";
 import {
   contextFor,
@@ -349,7 +350,8 @@ function answerError(
   reply: FastifyReply,
 ): void {
   const error = thrown instanceof Refused ? new NearcastError("OVERLOADED", thrown.refusal) : nearcastErrorOf(thrown);
-  if (error.code === "INTERNAL")
+  if (error.cause instanceof ClientGone) peers.count("left");
+  else if (error.code === "INTERNAL")
     failures.error(error.code, { err: error.cause ?? error }, "a request of a peer failed");
   const refusal = thrown instanceof Refused ? thrown.refusal : error.code === "OVERLOADED" ? "busy" : undefined;
   if (refusal !== undefined) {

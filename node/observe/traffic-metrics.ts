@@ -178,6 +178,9 @@ export function declarePeers(metrics: Metrics, counts: () => PeerCounts): void {
   });
   const { counter } = withoutLabels(metrics);
   counter("nearcast_peer_failures_total", "Requests to other nodes that failed", () => counts().failed);
+  counter("nearcast_peer_left_total", "Requests of other nodes that were given up before their response began", () => {
+    return counts().left;
+  });
   counter("nearcast_peer_unfit_total", "Responses from other nodes that did not match the request", () => {
     return counts().unfit;
   });

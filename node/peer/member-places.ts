@@ -3,10 +3,11 @@
  * connections to it: a network that is alone gets two thirds.
  *
  *   request ──▶ a place, at once or in turn ──▶ head, body ──▶ the place is free
- *                  └─ none within `waitMsMax`: refused     └─ slow: it gives up its place, and keeps its connection
+ *                  └─ none in time: refused                └─ slow: it gives up its place, and keeps its connection
  *
  * A body is slow when it has taken long: its origin or its client is, and it may go on for as long as it likes. The
- * connections of slow bodies are limited, too, and shared in the same way. Beyond that, a slow body keeps its place.
+ * connections of slow bodies are limited, too, and shared in the same way. Beyond that, a slow body keeps its place, and
+ * is stuck. While stuck bodies hold half of the places, waiting hardly helps: requests wait for a moment only.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import {
@@ -26,11 +27,14 @@ const placesMax = 64;
 const slowBodiesMax = 48;
 /** Connections to one member. Each costs some 60 KB on both sides. */
 export const connectionsMax = placesMax + slowBodiesMax;
-const slowBodyMs = 1000;
+const slowBodyMs = 250;
 /** Requests that wait for a place; each holds a client's request. */
 const waitingMax = 512;
 /** Whoever waits for longer is served sooner by another member, or by this node itself. */
 const waitMsMax = 1000;
+/** … while this many bodies are stuck. */
+const stuckMany = placesMax / 2;
+const waitMsMaxAmongStuck = 100;
 
 interface Waiter {
   readonly grant: () => void;
@@ -43,6 +47,8 @@ export interface MemberPlaces {
   /** Their places are connections beyond the others; nobody waits for one. */
   readonly slow: Places<never>;
   entered: number;
+  /** Slow bodies that keep their places. */
+  stuck: number;
 }
 
 /** There is no place: that says nothing about the member. */
@@ -54,6 +60,7 @@ export function createMemberPlaces(clock: Clock): MemberPlaces {
     places: createPlaces({ placesMax, waitingMax }),
     slow: createPlaces({ placesMax: slowBodiesMax, waitingMax: 0 }),
     entered: 0,
+    stuck: 0,
   };
 }
 
@@ -89,8 +96,9 @@ export async function enter(state: MemberPlaces, network: string, signal: AbortS
   };
   if (signal.aborted) abort();
   else signal.addEventListener("abort", abort, { once: true });
-  const cancel = clock.after(waitMsMax, () => {
-    refuse(new NoPlace(`no connection to it became free within ${waitMsMax} ms`));
+  const waitMs = state.stuck >= stuckMany ? waitMsMaxAmongStuck : waitMsMax;
+  const cancel = clock.after(waitMs, () => {
+    refuse(new NoPlace(`no connection to it became free within ${waitMs} ms`));
   });
   try {
     await promise;
@@ -104,9 +112,15 @@ export async function enter(state: MemberPlaces, network: string, signal: AbortS
 function placeOf(state: MemberPlaces, wish: PlaceWish): MemberPlace {
   const { clock, places, slow } = state;
   let has: "place" | "slow" | "nothing" = "place";
+  let isStuck = false;
   let cancelSlow: Cancel = () => undefined;
+  const mark = (nowStuck: boolean): void => {
+    if (isStuck !== nowStuck) state.stuck += nowStuck ? 1 : -1;
+    isStuck = nowStuck;
+  };
   const giveUp = (): void => {
-    if (!hasPlaceFor(slow, wish)) {
+    mark(!hasPlaceFor(slow, wish));
+    if (isStuck) {
       cancelSlow = clock.after(slowBodyMs, giveUp);
       return;
     }
@@ -121,6 +135,7 @@ function placeOf(state: MemberPlaces, wish: PlaceWish): MemberPlace {
     },
     leave() {
       cancelSlow();
+      mark(false);
       if (has === "slow") releasePlace(slow, wish);
       if (has === "place") {
         releasePlace(places, wish);

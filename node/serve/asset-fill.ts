@@ -66,15 +66,15 @@ interface State {
   readonly rooms: FillRooms;
 }
 
-/** How long a fill without readers continues at its start: the client may have just left, and may come back. */
-const graceMs = 1000;
+/** How long a fill waits for its first reader. Its connection is in use meanwhile, which clients that leave must not. */
+const graceMs = 250;
 /** How much of a response must arrive before it replaces a stored one that can still be used. */
 const trustedBytes = 256 * 1024;
 /**
  * A body that nobody waits for is fetched to its end if no more than this is missing, and it is likely to come within
- * this time: a body that drips would hold its connection for hours.
+ * this time, and as long as this lasts: a body that drips would hold its connection for hours.
  */
-const [abandonedBytesMax, abandonedMsMax] = [1024 * 1024, 5000];
+const [abandonedBytesMax, abandonedMsMax] = [1024 * 1024, 1000];
 
 export function createAssetFills(tiers: Tiers, clock: Clock): AssetFills {
   const rooms = openFillRooms({ hasDisk: tiers.hasDisk, clock });
@@ -90,7 +90,9 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
   // The rest of a body can be requested only with its validator.
   if (strongEtagOf(body) !== null) arrived.endIfFrozen?.();
   let place: BodyWriter | null = null;
-  const begunMs = state.clock.monotonicMs();
+  const { clock } = state;
+  const begunMs = clock.monotonicMs();
+  let leftMs: number | null = null;
   const { fill, release } = startFill({
     source: sourceOf(arrived.body, timeoutMs, state.turns, network),
     lengthBytes,
@@ -107,23 +109,50 @@ async function begin(state: State, body: Beginning): Promise<AssetFill> {
       return place;
     },
     get abandonedBytesMax(): number {
-      const bytesPerMs = fill.arrivedBytes() / Math.max(1, state.clock.monotonicMs() - begunMs);
-      return Math.min(abandonedBytesMax, bytesPerMs * abandonedMsMax);
+      const nowMs = clock.monotonicMs();
+      const bytesPerMs = fill.arrivedBytes() / Math.max(1, nowMs - begunMs);
+      const msLeft = Math.max(0, abandonedMsMax - (nowMs - (leftMs ?? nowMs)));
+      return Math.min(abandonedBytesMax, bytesPerMs * msLeft);
     },
     resume: (offset, ending) => restOf(state, body, offset, ending),
   });
   room.hold(fill);
+  /** Readers that remain keep the fill. */
+  const leave = (): void => {
+    leftMs = clock.monotonicMs();
+    release();
+    if (fill.arrivedBytes() !== lengthBytes && fill.failure() === undefined) clock.after(abandonedMsMax, release);
+  };
   try {
     if (body.isReplaceable) await untilTrusted(fill);
   } finally {
-    state.clock.after(graceMs, release);
+    clock.after(graceMs, () => {
+      if (leftMs === null) leave();
+    });
   }
   const hasRoom = place !== null || lengthBytes === null || lengthBytes <= Math.min(keepBytesMax, room.bytes);
   const restFor = async (offset: number, ending: AbortSignal): Promise<FillSource | undefined> =>
     (await storedFrom(state, body, offset)) ?? (await restOrAll(state, body, offset, ending));
   // One of unknown length is most often small. Another node shares what comes from it among those who ask there.
   const isShareable = strongEtagOf(body) !== null || (lengthBytes === null ? body.isForDisk : hasRoom);
-  return { fill, open: (start, end) => readFill(fill, { start, end }, restFor), hasRoom, isShareable };
+  const open = (start: number, end: number | null): BodyReader =>
+    leaving(readFill(fill, { start, end }, restFor), leave);
+  return { fill, open, hasRoom, isShareable };
+}
+
+/** The reader; `leave` is called in the turn in which it is closed. */
+function leaving(reader: BodyReader, leave: () => void): BodyReader {
+  let isClosed = false;
+  return {
+    ready: () => reader.ready(),
+    next: (bytesMax) => reader.next(bytesMax),
+    close() {
+      if (isClosed) return;
+      isClosed = true;
+      reader.close();
+      leave();
+    },
+  };
 }
 
 /** @throws NearcastError ORIGIN_BUSY; the response was given up then */

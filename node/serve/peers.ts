@@ -81,7 +81,7 @@ export interface Peers {
   /** Notes that a variant was sent to clients, once by default; counts what many request. */
   served: (key: string, times?: number) => void;
   /** Increments a count; ask() counts what it sees by itself. */
-  count: (what: "replicated" | Refusal) => void;
+  count: (what: "replicated" | "left" | Refusal) => void;
   counts: () => PeerCounts;
 }
 
@@ -97,6 +97,8 @@ export interface PeerCounts {
   /** Questions of members that were refused here. */
   busy: number;
   behind: number;
+  /** Questions of members that left before the answer began. */
+  left: number;
   /** Questions of members that are waiting for purges now. */
   waiting: number;
   /** Variants fetched because a member said that they are hot. */
@@ -157,6 +159,7 @@ export function joinPeers(parts: Parts): Peers {
       unfit: 0,
       busy: 0,
       behind: 0,
+      left: 0,
       waiting: 0,
       replicated: 0,
     },

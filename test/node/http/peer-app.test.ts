@@ -1,8 +1,10 @@
 /** What a node answers to others, asked with words that no node of ours would use. */
 import assert from "node:assert/strict";
+import { get } from "node:http";
 import { test, type TestContext } from "node:test";
 import { answering, startLoopbackOrigin } from "../../support/loopback-origin.ts";
 import { sha256Of, startPictureOrigin } from "../../support/picture-origin.ts";
+import { turnsUntil } from "../../support/turns-until.ts";
 import { quickRenderer, startNodes } from "../serve/fleet-of-nodes.ts";
 
 const bytes = Buffer.from("the bytes of a.png");
@@ -180,6 +182,16 @@ test("a list of hot variants is bounded, and what is not for us in it does not s
     [{ variants: [], padding: "x".repeat(300_000) }, 413],
   ];
   for (const [payload, status] of rows) assert.equal((await tell(payload)).statusCode, status);
+});
+
+test("a peer that leaves before its answer is counted, and is no failure of this node", async (t) => {
+  const { app, node, assetsOrigin } = await start(t);
+  assetsOrigin.script(() => undefined);
+  const url = new URL("/v1/asset?host=static.cdn.test", await app.listen({ host: "127.0.0.1", port: 0 }));
+  const asking = get(url, { headers: { ...owner, "nearcast-target": "/a" } }).on("error", () => undefined);
+  await turnsUntil(() => assetsOrigin.asked.length === 1);
+  asking.destroy();
+  await turnsUntil(() => node.peerCounts().left === 1);
 });
 
 test("HEAD works wherever GET does; other transfer codings are refused", async (t) => {

@@ -54,6 +54,22 @@ test("an asker is a cache in front of the owner: Age counts on, memory alone kee
   assert.equal(origin.asked.length, 2);
 });
 
+test("a body that drips is given up by the asker and the owner in the turn in which its last reader leaves", async (t) => {
+  let gone = 0;
+  const { origin, other } = await startWorld(t, (_, response) => {
+    response.once("close", () => (gone += 1));
+    response.writeHead(200, { "cache-control": "max-age=100", etag: '"v1"', "content-length": "100000" }).write("a");
+  });
+  // The clock stands: nobody waits for a moment to pass.
+  const { body } = await other.assetUnread("/a");
+  assert(body.kind === "reader");
+  const reader = body.open(0, null);
+  await reader.ready();
+  reader.close();
+  await turnsUntil(() => gone === 1);
+  assert.equal(origin.asked.length, 1);
+});
+
 test("variants by Vary are the owner's variants; what the origin sees is what the client said", async (t) => {
   const { origin, world } = await startWorld(t, (request, response) => {
     const language = request.headers["accept-language"] ?? "none";
