@@ -232,7 +232,8 @@ function join(state: State, question: Question, signal: AbortSignal | undefined)
   const running = state.running.get(key);
   const isCollapsed = running !== undefined && mayJoin(state, running);
   // Its client has left before anything was requested.
-  if (!isCollapsed && signal?.aborted === true) return { result: Promise.reject<Fetched>(clientGone()), isCollapsed };
+  if (!isCollapsed && signal?.aborted === true)
+    return { result: Promise.reject<Fetched>(clientGone(signal)), isCollapsed };
   const flight = isCollapsed ? running : begin(state, key, question);
   return { result: waitFor(flight, signal, !isCollapsed), isCollapsed };
 }
@@ -318,7 +319,7 @@ async function waitFor(flight: Flight, signal: AbortSignal | undefined, isLeader
   const leave = (): void => {
     flight.waiters -= 1;
     if (isLeader) flight.isLeaderless = true;
-    reject(clientGone());
+    reject(clientGone(signal));
     if (flight.waiters === 0 && !flight.isLanded)
       flight.abort.abort(withoutStack(() => new Error("nobody waits for this any more")));
   };
@@ -332,8 +333,9 @@ async function waitFor(flight: Flight, signal: AbortSignal | undefined, isLeader
   }
 }
 
-function clientGone(): NearcastError {
-  return new NearcastError("BAD_REQUEST", "the client closed the connection");
+/** @param signal aborted because the client has left */
+function clientGone({ reason }: AbortSignal): NearcastError {
+  return new NearcastError("BAD_REQUEST", "the client closed the connection", { cause: reason });
 }
 
 async function fetchOnce(

@@ -189,9 +189,9 @@ test("a peer that leaves before its answer is counted, and is no failure of this
   assetsOrigin.script(() => undefined);
   const url = new URL("/v1/asset?host=static.cdn.test", await app.listen({ host: "127.0.0.1", port: 0 }));
   const asking = get(url, { headers: { ...owner, "nearcast-target": "/a" } }).on("error", () => undefined);
-  await turnsUntil(() => assetsOrigin.asked.length === 1);
-  asking.destroy();
-  await turnsUntil(() => node.peerCounts().left === 1);
+  await turnsUntil(() => assetsOrigin.asked.length === 1, 5);
+  asking.socket?.resetAndDestroy();
+  await turnsUntil(() => node.peerCounts().left === 1, 5);
 });
 
 test("HEAD works wherever GET does; other transfer codings are refused", async (t) => {
