@@ -6,8 +6,8 @@
  *                  └─ none in time: refused                └─ slow: it gives up its place, and keeps its connection
  *
  * A body is slow when it has taken long: its origin or its client is, and it may go on for as long as it likes. The
- * connections of slow bodies are limited, too, and shared in the same way. Beyond that, a slow body keeps its place, and
- * is stuck. While stuck bodies hold half of the places, waiting hardly helps: requests wait for a moment only.
+ * connections of slow bodies are limited, too, and shared in the same way. Beyond that, a slow body keeps its place,
+ * and is stuck. While stuck bodies hold half of the places, waiting hardly helps: requests wait for a moment only.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import {

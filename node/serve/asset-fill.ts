@@ -66,7 +66,7 @@ interface State {
   readonly rooms: FillRooms;
 }
 
-/** How long a fill waits for its first reader. Its connection is in use meanwhile, which clients that leave must not. */
+/** How long a fill waits for its first reader: it holds a connection meanwhile, maybe for a client that has left. */
 const graceMs = 250;
 /** How much of a response must arrive before it replaces a stored one that can still be used. */
 const trustedBytes = 256 * 1024;

@@ -131,12 +131,14 @@ test("a client network gets two thirds of the connections to a member", async (t
 test("while slow bodies of many networks hold all places, a request waits for a moment only", async (t) => {
   const { node, clock, ask, client } = await startDripping(t);
   let bodies = 0;
+  const dripFor = async (network: string): Promise<void> => {
+    const { body } = await ask(node.member, { path: "/drip", network });
+    body.on("error", () => undefined);
+    bodies += 1;
+  };
   const drip = (count: number): void => {
     for (let sent = 0; sent < count; sent += 1) {
-      void ask(node.member, { path: "/drip", network: `x${sent % 60}` }).then(({ body }) => {
-        body.on("error", () => undefined);
-        bodies += 1;
-      });
+      void dripFor(`x${sent % 60}`);
     }
   };
   drip(64);
