@@ -17,6 +17,7 @@ import type { CommonFields, LaneSink } from "./lane-sink.ts";
 import type { Relay } from "./relay.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { LineState } from "./request-line.ts";
+import type { InLine, SessionTurns } from "./session-turns.ts";
 import type { Holder, Unfinished } from "./unfinished.ts";
 
 /** A request as the front hands it to whoever decides about it. Its bytes are its own, and are never overwritten. */
@@ -46,14 +47,18 @@ export interface FrontParts {
   readonly waits: { readonly headers: number; readonly idle: number };
   /** Idle connections make room for new ones. */
   readonly crowd: Crowd;
+  readonly sessionTurns: SessionTurns;
   readonly clock: Clock;
 }
 
 /** "late": the request head did not arrive in full in time. "line": the request line is not as in RFC 9112 §3. */
 export type Refusal = "late" | "line";
 
-/** "refused": the client gets its last response, and what it still sends is dropped. */
-export type Phase = "reading" | "waiting" | "answering" | "relaying" | "relayed" | "refused";
+/**
+ * "waiting": for the next turn of the event loop. "in line": for a relay. "refused": the client gets its last response,
+ * and what it still sends is dropped.
+ */
+export type Phase = "reading" | "waiting" | "answering" | "in line" | "relaying" | "relayed" | "refused";
 
 export interface Connection extends Holder {
   readonly socket: ClientConnection;
@@ -63,6 +68,8 @@ export interface Connection extends Holder {
   /** Bytes that are not answered yet: the beginning of a request, or requests that wait. */
   rest: Buffer | null;
   relay: Relay | null;
+  /** Waits for a relay. */
+  inLine: InLine | null;
   /** How far the first request line is read that is relayed with everything behind it. */
   line: LineState;
   /** That Node's server has of requests which have not begun. */

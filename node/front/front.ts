@@ -124,6 +124,7 @@ function accept(state: State, socket: ClientConnection): void {
     phase: "reading",
     rest: null,
     relay: null,
+    inLine: null,
     line: lineStates.done,
     relayedBytes: 0,
     isWanted: false,
@@ -145,6 +146,7 @@ function accept(state: State, socket: ClientConnection): void {
   });
   socket.on("error", () => undefined); // followed by "close"
   socket.on("close", () => {
+    if (connection.inLine !== null) state.sessionTurns.leave(connection.network(), connection.inLine);
     holdsNothing(state, connection);
     state.connections.delete(connection);
   });

@@ -137,6 +137,7 @@ export function ended(state: State, connection: Connection): void {
       return;
     case "answering":
     case "waiting":
+    case "in line":
       return; // the client gets its response; then the waiting bytes are read
     case "reading":
       if (rest === null) socket.destroySoon();

@@ -7,6 +7,7 @@ import { type Connection, readOn, type State } from "./connection.ts";
 import { lineStates, readRequestLine } from "./request-line.ts";
 import { droppedBytesMax, dropRest, holds, refuse } from "./refusing.ts";
 import { openRelay, type Relay } from "./relay.ts";
+import type { InLine } from "./session-turns.ts";
 
 /** How long a client has to read its last response, while what it still sends is dropped. */
 const lingerMs = 2000;
@@ -20,10 +21,15 @@ export function relayOne(state: State, connection: Connection, bytes: Buffer): v
     connection.socket.destroy();
     return;
   }
+  if (connection.relay === null && getsInLine(state, connection, bytes, bytes.length)) return;
+  sendOne(state, connection, bytes);
+}
+
+function sendOne(state: State, connection: Connection, bytes: Buffer): void {
   const { rest, isEnded } = connection;
   if (isEnded) {
     // The server has to learn of the end, because the application watches for it.
-    relayForGood(state, connection, rest === null ? bytes : Buffer.concat([bytes, rest]));
+    sendAll(state, connection, rest === null ? bytes : Buffer.concat([bytes, rest]));
     return;
   }
   connection.phase = "relaying";
@@ -34,6 +40,11 @@ export function relayOne(state: State, connection: Connection, bytes: Buffer): v
 
 /** Relays everything that arrives on the connection from now on. */
 export function relayForGood(state: State, connection: Connection, bytes: Buffer | null): void {
+  if (connection.relay === null && getsInLine(state, connection, bytes, null)) return;
+  sendAll(state, connection, bytes);
+}
+
+function sendAll(state: State, connection: Connection, bytes: Buffer | null): void {
   // Bytes that begin no request, such as empty lines, would start no other clock of Node's server.
   if (connection.phase === "reading") {
     connection.socket.setTimeout(state.waits.idle);
@@ -47,6 +58,39 @@ export function relayForGood(state: State, connection: Connection, bytes: Buffer
   holds(state, connection);
   readOn(connection);
   feed(state, connection);
+}
+
+/**
+ * Whether the connection has to wait for its relay. Until then, it keeps all bytes.
+ * @param bytes what is to be sent; what follows is in `rest`
+ * @param requestBytes of the request that is sent alone; null: everything is sent
+ */
+function getsInLine(state: State, connection: Connection, bytes: Buffer | null, requestBytes: number | null): boolean {
+  const { sessionTurns } = state;
+  const one: InLine = {
+    sinceMs: 0,
+    begin() {
+      const { rest } = connection;
+      Object.assign(connection, { inLine: null, phase: "reading" } satisfies Partial<Connection>);
+      if (requestBytes === null || rest === null) {
+        sendAll(state, connection, rest);
+        return;
+      }
+      connection.rest = rest.length > requestBytes ? rest.subarray(requestBytes) : null;
+      holds(state, connection);
+      sendOne(state, connection, rest.subarray(0, requestBytes));
+    },
+    refuse() {
+      connection.socket.destroy();
+    },
+  };
+  if (sessionTurns.take(connection.network, one)) return false;
+  const { rest } = connection;
+  connection.inLine = one;
+  connection.phase = "in line";
+  connection.rest = requestBytes === null || bytes === null || rest === null ? bytes : Buffer.concat([bytes, rest]);
+  holds(state, connection);
+  return true;
 }
 
 /** Reads on in a request line that is relayed. If it is wrong, its client is refused. */

@@ -9,6 +9,7 @@ import type { ClientConnection } from "../front/client-connection.ts";
 import type { Answer } from "../front/connection.ts";
 import type { Crowd } from "../front/crowd.ts";
 import { type Front, openFront } from "../front/front.ts";
+import { openSessionTurns } from "../front/session-turns.ts";
 import type { LaneListener, Lanes } from "../front/lane/lanes.ts";
 import type { Http2Options } from "../http2/connection.ts";
 import { openHttp2 } from "../http2/http2.ts";
@@ -268,7 +269,9 @@ function putInFront(
   const serve = server.listeners("connection") as ((this: Server, connection: object) => void)[];
   server.removeAllListeners("connection");
   const crowd: Crowd = { connectionsMax, groups: [] };
+  const sessionTurns = openSessionTurns(clock, waits.headers);
   const common = {
+    sessionTurns,
     waits: { headers: waits.headers, idle: keepAliveMs },
     crowd,
     clock,
@@ -285,7 +288,7 @@ function putInFront(
       answerUnreadable(why === "late" ? late : twoSpaces, socket);
     },
   });
-  const stops = [clock.every(waits.check, front.sweep)];
+  const stops = [clock.every(waits.check, front.sweep), clock.every(waits.check, sessionTurns.sweep)];
   server.once("close", () => {
     for (const stop of stops) stop();
   });

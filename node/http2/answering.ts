@@ -5,6 +5,7 @@
  * and the stream is closed with NO_ERROR after the response (RFC 9113 §8.1).
  */
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { InLine } from "../front/session-turns.ts";
 import type { Connection, State, Waiting } from "./connection.ts";
 import { cut } from "./cut.ts";
 import { headOf, type Http2Request, plainOf, readRequest } from "./request-fields.ts";
@@ -25,7 +26,7 @@ export function answer(state: State, connection: Connection, { stream, list, has
 
 function answerRequest(state: State, connection: Connection, stream: ServerHttp2Stream, request: Http2Request): void {
   const relayIt = (): void => {
-    relay(state, connection, stream, request);
+    relayInTurn(state, connection, stream, request);
   };
   const plain = plainOf(request);
   if (plain === undefined) {
@@ -42,6 +43,22 @@ function answerRequest(state: State, connection: Connection, stream: ServerHttp2
   answered.then(later, () => {
     cut(stream);
   });
+}
+
+/** Lets Node's server answer, as soon as it is this stream's turn. */
+function relayInTurn(state: State, connection: Connection, stream: ServerHttp2Stream, request: Http2Request): void {
+  const { sessionTurns } = state;
+  const one: InLine = {
+    sinceMs: 0,
+    begin() {
+      relay(state, connection, stream, request);
+    },
+    refuse() {
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    },
+  };
+  if (sessionTurns.take(connection.network, one)) one.begin();
+  else stream.once("close", () => sessionTurns.leave(connection.network(), one));
 }
 
 /** Lets Node's server answer. */

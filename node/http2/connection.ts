@@ -12,6 +12,7 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "#base/clock.ts";
 import type { Sink } from "../deliver/sink.ts";
 import type { Crowd } from "../front/crowd.ts";
+import type { SessionTurns } from "../front/session-turns.ts";
 import type { Allowance } from "./allowance.ts";
 import type { Http2Counts } from "./counts.ts";
 import type { PlainFields } from "./request-fields.ts";
@@ -46,6 +47,7 @@ export interface Http2Parts extends Http2Options {
   readonly waits: { readonly headers: number; readonly idle: number };
   /** Idle connections make room for new ones. */
   readonly crowd: Crowd;
+  readonly sessionTurns: SessionTurns;
   readonly clock: Clock;
 }
 

@@ -19,7 +19,7 @@ import { count } from "./counts.ts";
 import { copyOf, type Http2, type Lane, type SessionUser, type StreamRelay } from "./lane.ts";
 import { layout, pairReceiveBytes, relayedBytesMax, waitingBytesMax } from "./layout.ts";
 import { getInLine, mayBegin } from "./session-turns.ts";
-import { leaveLine, openUserSession, partUser, readPair } from "./sessions.ts";
+import { openUserSession, partUser, readPair } from "./sessions.ts";
 
 /** In this lane. Beyond, networks with more than their share are refused. */
 const relaysMax = 4096;
@@ -226,7 +226,7 @@ export function partRelay(lane: Lane, http2: Http2, stream: Stream): void {
   if (request !== null) {
     relay.request = null;
     http2.inLineBytes -= request.length;
-    leaveLine(lane, network, relay);
+    lane.inLine.remove(network, relay);
   }
   if (pair === null) return;
   if (relay.isComplete) {

@@ -10,6 +10,7 @@ import {
   errnos,
   type StreamCalls,
 } from "#base/system-calls.ts";
+import { createNetworkQueue } from "../network-queue.ts";
 import { newRequestHead } from "../request-head.ts";
 import { createUnfinished } from "../unfinished.ts";
 import { createHeadEnds, newReadyAnswer } from "../ready/ready-answer.ts";
@@ -112,7 +113,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     seenBodies: newSeenBodies(),
     headEndsAt: createHeadEnds(deps.keepAliveSeconds),
     waiting: [],
-    inLine: new Map(),
+    inLine: createNetworkQueue(),
     newSessions: 0,
     newSessionsMax: deps.newSessionsMax,
     ahead: new Set(),

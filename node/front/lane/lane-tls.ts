@@ -2,7 +2,7 @@
 import { createHandshakes } from "#base/handshakes.ts";
 import type { ByKind } from "../../tls/certificate-index.ts";
 import { type LaneTls } from "./lane.ts";
-import { createNetworkQueue } from "./network-queue.ts";
+import { createNetworkQueue } from "../network-queue.ts";
 import type { CertificateNumbers, TlsOrder } from "./tls-orders.ts";
 
 export function openLaneTls(parts: Pick<LaneTls, "ssl" | "native" | "contexts" | "limits" | "report">): LaneTls {

@@ -28,10 +28,11 @@ import type { HeadEndsAt, ReadyAnswer } from "../ready/ready-answer.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
 import type { ResponseReader } from "../../http2/response-reader.ts";
 import type { Connection, Host, Stream } from "../http2/connection.ts";
+import type { NetworkQueue } from "../network-queue.ts";
 import type { RequestHead } from "../request-head.ts";
+import type { InLine } from "../session-turns.ts";
 import type { Holder, Unfinished } from "../unfinished.ts";
 import { layout } from "./layout.ts";
-import type { NetworkQueue } from "./network-queue.ts";
 import type { Counts } from "./counts.ts";
 import type { SeenBodies } from "./page-cache.ts";
 import type { SentRing } from "./sent-ring.ts";
@@ -197,16 +198,8 @@ export interface Http2 extends Connection {
   droppedBytes: number;
 }
 
-/** Whoever waits for a session, besides clients (session-turns.ts). */
-export interface InLine extends Pick<Client, "listening"> {
-  readonly begin: () => void;
-  /** It has waited too long. */
-  readonly refuse: () => void;
-  sinceMs: number;
-}
-
 /** A stream that the main thread answers (http2-relays.ts). */
-export interface StreamRelay extends InLine {
+export interface StreamRelay extends InLine, Pick<Client, "listening"> {
   /** The request, until there is a session. */
   request: Buffer | null;
   readonly http2: Http2;
@@ -322,8 +315,8 @@ export interface Lane {
   readonly headEndsAt: HeadEndsAt;
   /** Clients with requests that wait for the next turn. */
   waiting: Client[];
-  /** Clients that wait for a session, by network; the first has waited longest for a turn. */
-  readonly inLine: Map<string, Set<Client | InLine>>;
+  /** Clients and streams that wait for a session. */
+  readonly inLine: NetworkQueue<Client | StreamRelay>;
   /** Sessions that the main thread has not taken yet. */
   newSessions: number;
   readonly newSessionsMax: number;

@@ -13,7 +13,7 @@ import { type Counts, read } from "./counts.ts";
 import { layout } from "./layout.ts";
 import { reservedAt } from "./lane-control.ts";
 import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
-import { newSessionsMax } from "./session-turns.ts";
+import { newSessionsMax } from "../session-turns.ts";
 import { adoptPair, type Lent } from "./lent-connection.ts";
 import type { SentRing } from "./sent-ring.ts";
 import type { LaneTlsParts } from "./tls-orders.ts";

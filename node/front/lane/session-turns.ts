@@ -1,19 +1,16 @@
 /**
- * New sessions, of clients and of streams of HTTP/2, begin a few at a time, because each costs the main thread half a
- * millisecond, for a connection of Node's server. A thousand clients that ask at once would block everything else.
+ * New sessions, of clients and of streams of HTTP/2, begin a few at a time (../session-turns.ts). Here, the others wait
+ * in the lane. The number is divided among the lanes.
  *
  *   a request for main ── few sessions are new to it ──▶ begins
  *      └──▶ waits with its client; networks in turn ── main has "taken" one ──▶ begins
  *              └── the client is gone, or has waited too long: closed here, and main never learns of it
  */
 import { count } from "./counts.ts";
-import { type Client, copyOf, type InLine, type Lane, watchFor } from "./lane.ts";
+import { type Client, copyOf, type Lane, type StreamRelay, watchFor } from "./lane.ts";
 import { layout } from "./layout.ts";
 import { closeClient, holds, pass, tell, watchBoth } from "./sessions.ts";
 import { hold } from "../unfinished.ts";
-
-/** About 4 ms of the main thread's time. It is divided among the lanes. */
-export const newSessionsMax = 8;
 
 /**
  * Passes bytes of the receive buffer to the main thread, at once or in turn.
@@ -35,31 +32,22 @@ export function passInTurn(lane: Lane, client: Client, at: number, lengthBytes: 
 
 /** Whether a session may begin at once. */
 export function mayBegin({ inLine, newSessions, newSessionsMax: most }: Lane): boolean {
-  return inLine.size === 0 && newSessions < most;
+  return inLine.size() === 0 && newSessions < most;
 }
 
 /** Lets it wait until `begin` is called. */
-export function getInLine(lane: Lane, network: string, one: Client | InLine): void {
+export function getInLine(lane: Lane, network: string, one: Client | StreamRelay): void {
   one.sinceMs = lane.nowMs;
-  const others = lane.inLine.get(network);
-  if (others === undefined) lane.inLine.set(network, new Set([one]));
-  else others.add(one);
+  lane.inLine.add(network, one);
 }
 
 /** Begins sessions of clients that wait, as many as the main thread may get. */
 export function beginSessions(lane: Lane): void {
   while (lane.newSessions < lane.newSessionsMax) {
-    const next = lane.inLine.entries().next();
-    if (next.done === true) return;
-    const [network, all] = next.value;
-    const [first] = all;
-    if (first === undefined) return;
-    // The other networks come before it from now on.
-    all.delete(first);
-    lane.inLine.delete(network);
-    if (all.size > 0) lane.inLine.set(network, all);
-    if ("begin" in first) first.begin();
-    else begin(lane, first);
+    const next = lane.inLine.next();
+    if (next === undefined) return;
+    if ("begin" in next) next.begin();
+    else begin(lane, next);
   }
 }
 
@@ -77,12 +65,11 @@ function begin(lane: Lane, client: Client): void {
 
 /** Closes clients that have waited for longer than for a whole head: the main thread does not keep up. */
 export function closeOverdue(lane: Lane): void {
-  for (const all of lane.inLine.values()) {
-    for (const one of all) {
-      if (lane.nowMs - one.sinceMs < one.listening.rules.waitsMs.headers) break;
-      count(lane.counts, "refused");
-      if ("begin" in one) one.refuse();
-      else closeClient(lane, one);
-    }
+  const isOverdue = ({ sinceMs, listening }: Client | StreamRelay): boolean =>
+    lane.nowMs - sinceMs >= listening.rules.waitsMs.headers;
+  for (const one of lane.inLine.oldest(isOverdue)) {
+    count(lane.counts, "refused");
+    if ("begin" in one) one.refuse();
+    else closeClient(lane, one);
   }
 }

@@ -13,7 +13,6 @@ import {
   type Client,
   close,
   copyOf,
-  type InLine,
   type Lane,
   nextStamp,
   type Pair,
@@ -136,7 +135,7 @@ export function closeClient(lane: Lane, client: Client): void {
   dropUnsent(lane, client);
   hold(lane.unfinished, client, 0);
   if (!lane.clients.delete(client.descriptor)) return;
-  if (client.isWaiting) leaveLine(lane, client.network(), client);
+  if (client.isWaiting) lane.inLine.remove(client.network(), client);
   if (client.http2 !== null && lane.http2 !== null) {
     count(lane.counts, "http2Open", -1);
     closeAll(client.http2, lane.http2.host);
@@ -146,13 +145,6 @@ export function closeClient(lane: Lane, client: Client): void {
   count(lane.counts, "open", -1);
   listening.openClients -= 1;
   if (listening.isDraining && listening.openClients === 0) lane.drained(listening.id);
-}
-
-/** It does not wait for a session any more, if it did. */
-export function leaveLine({ inLine }: Lane, network: string, one: Client | InLine): void {
-  const all = inLine.get(network);
-  all?.delete(one);
-  if (all?.size === 0) inLine.delete(network);
 }
 
 /** What epoll looks for at a client and at its pair, after either has changed. */

@@ -6,7 +6,7 @@ import { connect as connectPlain, createServer, type AddressInfo, type Socket } 
 import { request } from "node:https";
 import type { IncomingMessage } from "node:http";
 import { test, type TestContext } from "node:test";
-import { createNetworkQueue } from "../../../node/front/lane/network-queue.ts";
+import { createNetworkQueue } from "../../../node/front/network-queue.ts";
 import { laneTlsMissing, lanesMissing } from "../../../node/front/lane/lanes.ts";
 import { certificateFor, testAuthority } from "../../support/certificates.ts";
 import { needs } from "../../support/needs.ts";

@@ -4,7 +4,7 @@ import { test, type TestContext } from "node:test";
 import type { ClientConnection } from "../../../../node/front/client-connection.ts";
 import type { CountName } from "../../../../node/front/lane/counts.ts";
 import type { LaneListenOptions } from "../../../../node/front/lane/lanes.ts";
-import { newSessionsMax } from "../../../../node/front/lane/session-turns.ts";
+import { newSessionsMax } from "../../../../node/front/session-turns.ts";
 import { startClients } from "../../../support/client-crowd.ts";
 import { sharedLanes } from "../../../support/shared-lanes.ts";
 import { longestTurn } from "../../../support/turns.ts";

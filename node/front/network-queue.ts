@@ -5,6 +5,8 @@ export interface NetworkQueue<Item> {
   readonly remove: (network: string, item: Item) => void;
   /** Takes the oldest item of the network whose turn it is. */
   readonly next: () => Item | undefined;
+  /** Items for which this is so, and all older ones of their network are, too. They stay in the queue. */
+  readonly oldest: (isSo: (item: Item) => boolean) => Item[];
   readonly size: () => number;
 }
 
@@ -37,6 +39,16 @@ export function createNetworkQueue<Item>(): NetworkQueue<Item> {
         return oldest;
       }
       return undefined;
+    },
+    oldest(isSo) {
+      const found: Item[] = [];
+      for (const items of byNetwork.values()) {
+        for (const item of items) {
+          if (!isSo(item)) break;
+          found.push(item);
+        }
+      }
+      return found;
     },
     size: () => size,
   };
