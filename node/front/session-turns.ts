@@ -1,6 +1,6 @@
 /**
- * New sessions with Node's server, of connections and of streams of HTTP/2, begin a few per turn of the event loop. Each
- * costs half a millisecond, so a thousand clients that ask at once would block everything else.
+ * New sessions with Node's server, of connections and of streams of HTTP/2, begin a few per turn of the event loop.
+ * Each costs half a millisecond, so a thousand clients that ask at once would block everything else.
  *
  *   take ── few have begun in this turn ──▶ begins
  *     └──▶ waits; client networks in turn ──▶ begins in a later turn
