@@ -2,12 +2,13 @@
  * Places for requests to one member, shared fairly between client networks (base/places.ts), so that none takes all
  * connections to it: a network that is alone gets two thirds.
  *
- *   request ──▶ a place, at once or in turn ──▶ head, body ──▶ the place is free
- *                  └─ none in time: refused                └─ slow: it gives up its place, and keeps its connection
+ *   request ──▶ a place, at once or in turn ──▶ response ──▶ the place is free
+ *                  └─ none in time: refused        └─ slow: it gives up its place, and keeps its connection
  *
- * A body is slow when it has taken long: its origin or its client is, and it may go on for as long as it likes. The
- * connections of slow bodies are limited, too, and shared in the same way. Beyond that, a slow body keeps its place,
- * and is stuck. While stuck bodies hold half of the places, waiting hardly helps: requests wait for a moment only.
+ * A request is slow when it has taken long, before its response or in its body: its origin or its client is slow, and
+ * it may go on for as long as its deadlines allow. The connections of slow requests are limited, too, and shared in the
+ * same way. Beyond that, a slow request keeps its place, and is stuck. While stuck requests hold half of the places,
+ * waiting hardly helps: requests wait for a moment only.
  */
 import type { Cancel, Clock } from "#base/clock.ts";
 import {
@@ -23,16 +24,16 @@ import {
 } from "#base/places.ts";
 
 const placesMax = 64;
-/** Connections of slow bodies, in addition. */
-const slowBodiesMax = 48;
+/** Connections of slow requests, in addition. */
+const slowMax = 48;
 /** Connections to one member. Each costs some 60 KB on both sides. */
-export const connectionsMax = placesMax + slowBodiesMax;
-const slowBodyMs = 250;
+export const connectionsMax = placesMax + slowMax;
+const slowMs = 250;
 /** Requests that wait for a place; each holds a client's request. */
 const waitingMax = 512;
 /** Whoever waits for longer is served sooner by another member, or by this node itself. */
 const waitMsMax = 1000;
-/** … while this many bodies are stuck. */
+/** … while this many requests are stuck. */
 const stuckMany = placesMax / 2;
 const waitMsMaxAmongStuck = 100;
 
@@ -47,7 +48,7 @@ export interface MemberPlaces {
   /** Their places are connections beyond the others; nobody waits for one. */
   readonly slow: Places<never>;
   entered: number;
-  /** Slow bodies that keep their places. */
+  /** Slow requests that keep their places. */
   stuck: number;
 }
 
@@ -58,15 +59,13 @@ export function createMemberPlaces(clock: Clock): MemberPlaces {
   return {
     clock,
     places: createPlaces({ placesMax, waitingMax }),
-    slow: createPlaces({ placesMax: slowBodiesMax, waitingMax: 0 }),
+    slow: createPlaces({ placesMax: slowMax, waitingMax: 0 }),
     entered: 0,
     stuck: 0,
   };
 }
 
 export interface MemberPlace {
-  /** The body has begun: it may become slow. */
-  readonly bodyBegins: () => void;
   /** Gives back what it has; more than once is harmless. */
   readonly leave: () => void;
 }
@@ -113,7 +112,6 @@ function placeOf(state: MemberPlaces, wish: PlaceWish): MemberPlace {
   const { clock, places, slow } = state;
   let has: "place" | "slow" | "nothing" = "place";
   let isStuck = false;
-  let cancelSlow: Cancel = () => undefined;
   const mark = (nowStuck: boolean): void => {
     if (isStuck !== nowStuck) state.stuck += nowStuck ? 1 : -1;
     isStuck = nowStuck;
@@ -121,7 +119,7 @@ function placeOf(state: MemberPlaces, wish: PlaceWish): MemberPlace {
   const giveUp = (): void => {
     mark(!hasPlaceFor(slow, wish));
     if (isStuck) {
-      cancelSlow = clock.after(slowBodyMs, giveUp);
+      cancelSlow = clock.after(slowMs, giveUp);
       return;
     }
     takePlace(slow, wish);
@@ -129,10 +127,8 @@ function placeOf(state: MemberPlaces, wish: PlaceWish): MemberPlace {
     releasePlace(places, wish);
     pump(state);
   };
+  let cancelSlow: Cancel = clock.after(slowMs, giveUp);
   return {
-    bodyBegins() {
-      if (has === "place") cancelSlow = clock.after(slowBodyMs, giveUp);
-    },
     leave() {
       cancelSlow();
       mark(false);
