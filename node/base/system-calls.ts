@@ -138,6 +138,7 @@ export const socketOptions = {
   pathMtu6: [41, 23],
   only6: [41, 26],
   noDelay: [6, 1],
+  cork: [6, 3],
   keepAliveIdleSeconds: [6, 4],
   keepAliveIntervalSeconds: [6, 5],
   keepAliveCount: [6, 6],

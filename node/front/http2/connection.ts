@@ -93,8 +93,11 @@ export type Flood = "resets" | "frames";
 export interface Host {
   readonly output: Output;
   readonly list: FieldList;
-  /** Sends the output, which is empty then. Sets `isBlocked` if the client does not take it. */
-  readonly flush: (connection: Connection) => void;
+  /**
+   * Sends the output, which is empty then. Sets `isBlocked` if the client does not take it.
+   * @param hasMore a frame follows at once, and the flush after it: at most 16 KiB may stay until then
+   */
+  readonly flush: (connection: Connection, hasMore: boolean) => void;
   /** A request has begun: its fields are in `list` until this returns. */
   readonly request: (connection: Connection, stream: Stream) => void;
   /** Reads from a file into the output. False: they are not there, and the stream is reset. */

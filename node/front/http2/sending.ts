@@ -24,7 +24,7 @@ const sentPerFrameByte = 32;
 /** Makes room for a frame. @returns where it begins */
 function reserve(connection: Connection, host: Host, lengthBytes: number): number {
   const { output } = host;
-  if (output.at + lengthBytes > output.end) host.flush(connection);
+  if (output.at + lengthBytes > output.end) host.flush(connection, true);
   const { at } = output;
   output.at = at + lengthBytes;
   return at;
@@ -138,7 +138,7 @@ function complete(connection: Connection, host: Host, stream: Stream): void {
  */
 export function beginHeaders(connection: Connection, host: Host, bytesMax: number): number {
   const { output } = host;
-  if (output.at + frameHeadBytes + bytesMax + 1 > output.end) host.flush(connection);
+  if (output.at + frameHeadBytes + bytesMax + 1 > output.end) host.flush(connection, true);
   const at = output.at + frameHeadBytes;
   if (connection.tableSize !== -1) return at;
   connection.tableSize = 0;

@@ -92,7 +92,7 @@ function addClient(lane: Lane, { descriptor, listening, address, port, ssl, isHt
     stamp: nextStamp(lane),
     watching: 0,
     listening,
-    secure: ssl === 0 ? null : { ssl, record: null, readsAfterWrite: false },
+    secure: ssl === 0 ? null : { ssl, record: null, readsAfterWrite: false, isCorked: false },
     http2: null,
     isAhead: false,
     address,

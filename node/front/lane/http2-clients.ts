@@ -102,7 +102,7 @@ function settle(lane: Lane, client: Client, http2: Http2): void {
     if (http2.phase === "preface") http2.phase = "failed";
     else sendGoaway(http2, host, errorCode.none);
   }
-  host.flush(http2);
+  host.flush(http2, false);
   touched.delete(client);
   if (lane.clients.get(client.descriptor) !== client) return;
   if (http2.isBroken) {

@@ -13,7 +13,7 @@ import { answerStream } from "./http2-answers.ts";
 import { dropSource, readFileAt } from "./http2-bodies.ts";
 import { partRelay } from "./http2-relays.ts";
 import { copyOf, type Http2, type Lane } from "./lane.ts";
-import { layout, outputBytes } from "./layout.ts";
+import { layout, outputBytes, recordBytesMax } from "./layout.ts";
 
 /** Streams that clients of a network may reset, in all of its connections to this lane. */
 const networkResets = { burst: 2000, perSecond: 200 };
@@ -30,8 +30,8 @@ export function openHost(lane: Lane): NonNullable<Lane["http2"]> {
   const host: Host = {
     output: { bytes: lane.bytes, start: layout.output, end: layout.output + outputBytes, at: layout.output },
     list: newFieldList(limits),
-    flush(connection) {
-      flush(lane, host, ownerOf(connection));
+    flush(connection, hasMore) {
+      flush(lane, host, ownerOf(connection), hasMore);
     },
     request(connection, stream) {
       count(lane.counts, "http2Streams");
@@ -63,7 +63,8 @@ function mayReset(byNetwork: Map<string, Allowance>, network: string, nowMs: num
   return spend(allowance, 1, nowMs);
 }
 
-function flush(lane: Lane, { output }: Host, http2: Http2): void {
+/** While more follows, TLS gets only what fills whole records. */
+function flush(lane: Lane, { output }: Host, http2: Http2, hasMore: boolean): void {
   const { client } = http2;
   const lengthBytes = output.at - output.start;
   output.at = output.start;
@@ -76,13 +77,19 @@ function flush(lane: Lane, { output }: Host, http2: Http2): void {
     lane.unsentBytes += lengthBytes;
     return;
   }
-  const taken = send(lane, client, output.start, lengthBytes, false);
+  const heldBytes = hasMore && client.secure !== null ? lengthBytes % recordBytesMax : 0;
+  const sentBytes = lengthBytes - heldBytes;
+  const taken = send(lane, client, output.start, sentBytes, hasMore);
   if (taken === broken) {
     http2.isBroken = true;
     http2.isBlocked = true;
     return;
   }
-  if (taken === lengthBytes && !isBlocked(client)) return;
+  if (taken === sentBytes && !isBlocked(client)) {
+    lane.bytes.copyWithin(output.start, output.start + sentBytes, output.start + lengthBytes);
+    output.at = output.start + heldBytes;
+    return;
+  }
   keep(lane, client, copyOf(lane, output.start + taken, output.start + lengthBytes), null);
   http2.isBlocked = true;
 }

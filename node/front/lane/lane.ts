@@ -96,6 +96,8 @@ export interface Secure {
   record: Buffer | null;
   /** OpenSSL has to write before it can read on. */
   readsAfterWrite: boolean;
+  /** The system sends only full packets: more follows at once. */
+  isCorked: boolean;
 }
 
 export interface Client extends Watched, Holder {

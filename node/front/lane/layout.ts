@@ -15,6 +15,7 @@ export const headBytesMax = 16 * 1024;
 export const recordBytesMax = 16 * 1024;
 /** How much of a file is read at once, to be encrypted. */
 export const pieceBytesMax = 64 * 1024;
+export const pageBytes = 4096;
 /** How much is read from a pair at once, and so the most that waits for a slow client besides the sockets. */
 export const pairReceiveBytes = 64 * 1024;
 /** The same while more than this waits for all clients. */
@@ -28,9 +29,9 @@ export const relayedBytesMax = 72 * 1024;
 /** Offsets in the lane's arena. */
 export const layout = (() => {
   let end = 0;
-  const take = (sizeBytes: number): number => {
-    const at = end;
-    end += Math.ceil(sizeBytes / 64) * 64;
+  const take = (sizeBytes: number, alignment = 64): number => {
+    const at = Math.ceil(end / alignment) * alignment;
+    end = at + Math.ceil(sizeBytes / 64) * 64;
     return at;
   };
   return {
@@ -48,11 +49,14 @@ export const layout = (() => {
     /** The same for requests of HTTP/2, with room for frames before it; and what is sent to clients of HTTP/2. */
     relayedRoom: take(beginBytesMax + 2 * frameHeadBytes),
     relayed: take(relayedBytesMax),
-    output: take(outputBytes),
+    output: take(outputBytes, pageBytes),
     /** For responses of the lane's own: a head, `struct msghdr`, two `struct iovec`, an offset in a file. */
     responseHead: take(headBytesMax),
-    /** For TLS, which sends the head and the beginning of the body together. */
-    behindHead: take(pieceBytesMax),
+    /** For TLS, which sends the head and the beginning of the body together: of a body in memory, … */
+    behindHead: take(recordBytesMax),
+    /** … and of one in a file: the head goes before the piece, which begins somewhere in the first page. */
+    beforePiece: take(headBytesMax, pageBytes),
+    piece: take(pageBytes + pieceBytesMax),
     /** A record that the client has not taken. */
     record: take(recordBytesMax),
     /** Address and length of a protocol. */

@@ -53,6 +53,9 @@ export interface MemoryServer {
   readonly skip: (ms: number) => void;
 }
 
+/** What a flush may leave in the output, if more follows. */
+const heldBytesMax = 16 * 1024;
+
 export function openMemoryServer(outputBytes = 80 * 1024): MemoryServer {
   let nowMs = 1000;
   let isTaking = true;
@@ -68,9 +71,12 @@ export function openMemoryServer(outputBytes = 80 * 1024): MemoryServer {
   const host: Host = {
     output: { bytes, start: 16, end: outputBytes, at: 16 },
     list: newFieldList(limits),
-    flush(flushed) {
-      const frames = Buffer.from(bytes.subarray(16, host.output.at));
-      host.output.at = 16;
+    flush(flushed, hasMore) {
+      // As lanes do with TLS: the rest waits for what follows.
+      const held = hasMore && isTaking ? (host.output.at - 16) % heldBytesMax : 0;
+      const frames = Buffer.from(bytes.subarray(16, host.output.at - held));
+      bytes.copyWithin(16, host.output.at - held, host.output.at);
+      host.output.at = 16 + held;
       if (frames.length === 0) return;
       (isTaking ? sent : unsent).push(frames);
       flushed.isBlocked = !isTaking;
@@ -130,7 +136,7 @@ export function openMemoryServer(outputBytes = 80 * 1024): MemoryServer {
         const isStuck = at === 0 && waiting.length > 0;
         waiting = waiting.subarray(at);
         pump(connection, host, 64 * 1024);
-        host.flush(connection);
+        host.flush(connection, false);
         if (!isStuck && (waiting.length > 0 || canSend(connection)) && !connection.isBlocked) continue;
       }
       const frames = Buffer.concat(sent);
