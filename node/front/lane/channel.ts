@@ -15,7 +15,7 @@
  *      whom it has such bytes, and who are to be read, are in `lane.ahead`: their turn comes without an event.
  *   3. If the connection is broken, drop the client.
  *
- * Records that follow each other leave in full packets (TCP_CORK). The socket is corked only while more follows at once.
+ * Records that follow each other leave in full packets (TCP_CORK). A socket is corked only while more follows at once.
  *
  * Nothing here allocates memory, except for a client that is full.
  */
