@@ -97,7 +97,7 @@ async function requestHits(about: Start): Promise<void> {
   const times: number[] = [];
   let failures = 0;
   const sockets = Array.from({ length: clients }, (_, client) => open(about, client % networks));
-  await Promise.all(sockets.map(async (socket) => await once(socket, "secureConnect")));
+  for (const socket of sockets) if (socket.secureConnecting) await once(socket, "secureConnect");
   Atomics.store(counts, readyAt, 1);
   const asks = sockets.map(async (socket) => {
     while (Atomics.load(counts, stopAt) === 0 && !socket.destroyed) {
