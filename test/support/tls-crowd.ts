@@ -3,6 +3,7 @@
  * requests hits on established connections and notes how long each takes.
  */
 import { once } from "node:events";
+import { connect as connectTcp } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type TLSSocket } from "node:tls";
 import type { TestContext } from "node:test";
@@ -78,9 +79,9 @@ export async function timeHits(
 }
 
 function open({ port, ca, name, from }: Start, network: number): TLSSocket {
-  const socket = connect({ port, host: "127.0.0.1", localAddress: `127.0.${from + network}.1`, servername: name, ca });
-  socket.on("error", () => undefined);
-  return socket;
+  const tcp = connectTcp({ port, host: "127.0.0.1", localAddress: `127.0.${from + network}.1` });
+  tcp.on("error", () => undefined);
+  return connect({ socket: tcp, servername: name, ca }).on("error", () => undefined);
 }
 
 async function shakeHands(about: Start, client: number): Promise<void> {
@@ -97,7 +98,7 @@ async function requestHits(about: Start): Promise<void> {
   const times: number[] = [];
   let failures = 0;
   const sockets = Array.from({ length: clients }, (_, client) => open(about, client % networks));
-  for (const socket of sockets) if (socket.secureConnecting) await once(socket, "secureConnect");
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("secureConnect", resolve))));
   Atomics.store(counts, readyAt, 1);
   const asks = sockets.map(async (socket) => {
     while (Atomics.load(counts, stopAt) === 0 && !socket.destroyed) {
