@@ -1,4 +1,4 @@
-/** A flood of full handshakes, from one network and from many: established connections get their responses meanwhile. */
+/** A flood of full handshakes, from one network and from many: established connections are served meanwhile. */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { certificateFor } from "../../support/certificates.ts";
