@@ -27,8 +27,11 @@ const controlBytes = (control.lanes + lanesMax * control.wordsPerLane) * 4;
 
 export const slotsPerBucket = 8;
 const slotBytes = 8;
-/** A record of the usual size takes this much of the ring, so that a bucket is half full on average. */
-const bytesPerSlot = 2048;
+/**
+ * A record whose body is in a file takes this much of the ring. If all are of that kind, a bucket is full on average;
+ * records with their bodies are fewer.
+ */
+const bytesPerSlot = 1024;
 
 export interface ReadyMemory {
   readonly bytes: Buffer;
