@@ -73,6 +73,8 @@ export interface Connection {
   isBlocked: boolean;
   /** No new streams: this side, or the client, has said so. */
   hasSaidGoaway: boolean;
+  /** The end is announced (sending.ts): streams that the client has opened before it knew are answered. */
+  goaway: "none" | "announced" | "read";
   hasHeardGoaway: boolean;
   readonly resets: Allowance;
   readonly frames: Allowance;
@@ -142,6 +144,7 @@ export function newConnection(nowMs: number): Connection {
     turns: [],
     isBlocked: false,
     hasSaidGoaway: false,
+    goaway: "none",
     hasHeardGoaway: false,
     resets: openAllowance(resetsBurst, resetsPerSecond, nowMs),
     frames: openAllowance(frameBytesBurst, frameBytesPerSecond, nowMs),

@@ -190,6 +190,7 @@ function receivePing(connection: Connection, host: Host, { flags, stream: id, by
   if (id !== 0) fail(connection, host, errorCode.protocol);
   else if (end - start !== 8) fail(connection, host, errorCode.frameSize);
   else if ((flags & frameFlag.ack) === 0) sendPong(connection, host, bytes, start);
+  else if (connection.goaway === "announced") connection.goaway = "read"; // only announceGoaway() sends a PING
 }
 
 function receiveWindowUpdate(connection: Connection, host: Host, { stream: id, bytes, start, end }: Frame): void {

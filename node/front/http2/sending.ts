@@ -20,6 +20,7 @@ import { takeFrom } from "./source.ts";
 
 /** Some clients acknowledge every 4 KiB with two frames of 13 bytes. */
 const sentPerFrameByte = 32;
+const lastStreamMax = 2 ** 31 - 1;
 
 /** Makes room for a frame. @returns where it begins */
 function reserve(connection: Connection, host: Host, lengthBytes: number): number {
@@ -88,9 +89,24 @@ export function forget({ forgotten }: Connection, id: number): void {
 }
 
 export function sendGoaway(connection: Connection, host: Host, code: number): void {
-  const at = reserveFrame(connection, host, 8, frameType.goaway, 0, 0);
-  write32(host.output.bytes, write32(host.output.bytes, at, connection.lastStream), code);
+  writeGoaway(connection, host, connection.lastStream, code);
   connection.hasSaidGoaway = true;
+}
+
+/**
+ * The first of two GOAWAYs (§6.8): the client opens no more streams, and those that are on their way are answered. When
+ * it acknowledges the PING, there are no more of them, and the second one can say which stream was the last.
+ */
+export function announceGoaway(connection: Connection, host: Host): void {
+  writeGoaway(connection, host, lastStreamMax, errorCode.none);
+  const at = reserveFrame(connection, host, 8, frameType.ping, 0, 0);
+  host.output.bytes.fill(0, at, at + 8);
+  connection.goaway = "announced";
+}
+
+function writeGoaway(connection: Connection, host: Host, lastStream: number, code: number): void {
+  const at = reserveFrame(connection, host, 8, frameType.goaway, 0, 0);
+  write32(host.output.bytes, write32(host.output.bytes, at, lastStream), code);
 }
 
 /** A connection error (§5.4.1): nothing is read or sent any more. The host closes the connection. */

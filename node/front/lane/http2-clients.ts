@@ -6,10 +6,10 @@
  * While the client takes nothing, nothing is read from it: so what waits for it is bounded.
  */
 import { EPOLLIN } from "#base/system-calls.ts";
-import { heldBytesOf, newConnection } from "../http2/connection.ts";
+import { heldBytesOf, type Host, newConnection } from "../http2/connection.ts";
 import { errorCode } from "../http2/frame.ts";
 import { read } from "../http2/reading.ts";
-import { pump, resetStream, sendGoaway } from "../http2/sending.ts";
+import { announceGoaway, pump, resetStream, sendGoaway } from "../http2/sending.ts";
 import { endSending, watchClient } from "./channel.ts";
 import { count } from "./counts.ts";
 import { openHost } from "./http2-host.ts";
@@ -25,6 +25,8 @@ const requestsMax = 16;
 const sentBetweenMax = 64 * 1024;
 /** What one client gets per turn. */
 const sentAtOnceMax = 512 * 1024;
+/** How long a client has to acknowledge that it opens no more streams. */
+const announcedMaxMs = 1000;
 /** How long a client has to read the last frames, and what it may send meanwhile. */
 const endingMs = 2000;
 const endingBytesMax = 256 * 1024;
@@ -43,6 +45,7 @@ export function openHttp2(lane: Lane, client: Client): Http2 {
     deadlines: new Map(),
     isBroken: false,
     isLeaving: false,
+    announcedMs: 0,
     isEnding: false,
     hasEnded: false,
     droppedBytes: 0,
@@ -97,11 +100,7 @@ function settle(lane: Lane, client: Client, http2: Http2): void {
     hasMore = pump(http2, host, sentAtOnceMax);
   } while (!hasMore && resumeRelays(lane, http2));
   keepBodies(lane, http2);
-  if (http2.isLeaving && !http2.hasSaidGoaway) {
-    // The first frame would have to be SETTINGS.
-    if (http2.phase === "preface") http2.phase = "failed";
-    else sendGoaway(http2, host, errorCode.none);
-  }
+  if (http2.isLeaving && !http2.hasSaidGoaway) leave(lane, http2, host);
   host.flush(http2, false);
   touched.delete(client);
   if (lane.clients.get(client.descriptor) !== client) return;
@@ -119,6 +118,18 @@ function settle(lane: Lane, client: Client, http2: Http2): void {
   }
   holds(lane, client, (client.rest?.length ?? 0) + heldBytesOf(http2) + http2.inLineBytes);
   if (client.unsent === null && (hasMore || client.rest !== null)) waitForTurn(lane, client);
+}
+
+/** Tells the client to open no more streams; when it knows, or late, that none is answered any more. */
+function leave(lane: Lane, http2: Http2, host: Host): void {
+  const { phase, goaway, hasHeardGoaway, announcedMs } = http2;
+  // The first frame would have to be SETTINGS.
+  if (phase === "preface") http2.phase = "failed";
+  else if (hasHeardGoaway || goaway === "read") sendGoaway(http2, host, errorCode.none);
+  else if (goaway === "none") {
+    announceGoaway(http2, host);
+    http2.announcedMs = lane.nowMs;
+  } else if (lane.nowMs - announcedMs >= announcedMaxMs) sendGoaway(http2, host, errorCode.none);
 }
 
 /** A client for whom there is much to do does not keep the lane from the others. */
@@ -163,7 +174,8 @@ export function sweepHttp2(lane: Lane, client: Client, http2: Http2): void {
   }
   if (lane.http2 === null || client.unsent !== null || client.isWaiting) return;
   const { headers, idle } = client.listening.rules.waitsMs;
-  if (isIdleHttp2(http2)) {
+  const isAnnounced = http2.isLeaving && !http2.hasSaidGoaway;
+  if (isIdleHttp2(http2) && !isAnnounced) {
     if (silentMs < (client.hasAnswered ? idle : headers)) return;
     count(lane.counts, "timedOut");
     http2.isLeaving = true;
@@ -173,7 +185,7 @@ export function sweepHttp2(lane: Lane, client: Client, http2: Http2): void {
       count(lane.counts, "timedOut");
       resetStream(http2, lane.http2.host, stream, errorCode.cancel);
     }
-    if (!hasStalled(lane, http2)) return;
+    if (!hasStalled(lane, http2) && !isAnnounced) return;
   }
   settle(lane, client, http2);
 }

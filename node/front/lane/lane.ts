@@ -193,6 +193,8 @@ export interface Http2 extends Connection {
   isBroken: boolean;
   /** The client is told to open no new streams. */
   isLeaving: boolean;
+  /** Since when. */
+  announcedMs: number;
   /** The last frames are written; `hasEnded`: and sent. */
   isEnding: boolean;
   hasEnded: boolean;

@@ -10,7 +10,18 @@ import type { Lanes } from "../../../../node/front/lane/lanes.ts";
 import { type Listener, listen } from "../../../../node/http/listener.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
 import { sharedLanes } from "../../../support/shared-lanes.ts";
-import { code, get as fields, headers, openFrames, ping, reset, type } from "../../../conformance/http2/frames.ts";
+import {
+  code,
+  flag,
+  frame,
+  get as fields,
+  headers,
+  openFrames,
+  ping,
+  type Raw,
+  reset,
+  type,
+} from "../../../conformance/http2/frames.ts";
 import { ask, get, openSession, responseOf, startRequest } from "../../http2/ask.ts";
 
 interface Scene {
@@ -115,7 +126,7 @@ test("a client that resets a stream, or leaves, ends the session of the main thr
   await until("nothing is in progress", () => scene.count("http2Streams") === 0 && scene.count("http2Open") === 0);
 });
 
-test("draining: GOAWAY at once, streams in progress end, then the connection", async (t) => {
+test("draining: streams in progress and on their way are answered, between two GOAWAYs (RFC 9113 §6.8)", async (t) => {
   const held: (() => void)[] = [];
   const scene = await openScene(t, {
     application(request, response) {
@@ -131,8 +142,20 @@ test("draining: GOAWAY at once, streams in progress end, then the connection", a
   await idle.next((one) => one.type === type.ping);
   await until("the request is here", () => held.length === 1);
   const closed = scene.listener.close(60_000);
-  const goaway = await raw.next((one) => one.type === type.goaway);
-  assert.deepEqual([goaway?.payload.readUInt32BE(0), goaway?.payload.readUInt32BE(4)], [1, code.none]);
+  const nextGoaway = async (): Promise<(number | undefined)[]> => {
+    const goaway = await raw.next((one) => one.type === type.goaway);
+    return [goaway?.payload.readUInt32BE(0), goaway?.payload.readUInt32BE(4)];
+  };
+  assert.deepEqual(await nextGoaway(), [2 ** 31 - 1, code.none]);
+  const asked = await raw.next((one) => one.type === type.ping);
+  // It was sent before the client knew.
+  raw.send(headers(3, fields("/late")));
+  const late = await raw.next((one) => one.stream === 3 && one.type === type.data && one.payload.length > 0);
+  assert.equal(late?.payload.toString(), "/late");
+  raw.send(frame(type.ping, flag.ack, 0, asked?.payload ?? Buffer.alloc(8)));
+  assert.deepEqual(await nextGoaway(), [3, code.none]);
+  raw.send(headers(5, fields("/too-late")));
+  // The other client does not acknowledge it.
   await idle.closed();
   held[0]?.();
   const data = await raw.next((one) => one.type === type.data && one.payload.length > 0);
@@ -140,6 +163,46 @@ test("draining: GOAWAY at once, streams in progress end, then the connection", a
   await raw.closed();
   raw.socket.destroy();
   idle.socket.destroy();
+  await closed;
+});
+
+test("no request fails during a drain, whatever clients send before they have read GOAWAY", async (t) => {
+  const scene = await openScene(t);
+  if (scene === undefined) return;
+  const clients = await Promise.all(
+    Array.from({ length: 20 }, async () => ({ raw: await openFrames(t, scene.listener), sent: 0 })),
+  );
+  const knows = (raw: Raw): boolean => raw.frames.some((one) => one.type === type.goaway);
+  const whole = (raw: Raw): number =>
+    raw.frames.filter((one) => one.type === type.data && (one.flags & flag.endStream) !== 0).length;
+  const sendMore = (): void => {
+    for (const client of clients) {
+      // A client may have 100 in progress.
+      if (knows(client.raw) || client.sent - whole(client.raw) >= 90) continue;
+      client.raw.send(headers(client.sent * 2 + 1, fields("/during")));
+      client.sent += 1;
+    }
+  };
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  for (let count = 0; count < 20; count += 1) {
+    sendMore();
+    await turn();
+  }
+  const closed = scene.listener.close(60_000);
+  while (!clients.every(({ raw }) => knows(raw))) {
+    sendMore();
+    await turn();
+  }
+  for (const { raw } of clients) raw.send(ping("\0".repeat(8), flag.ack));
+  await Promise.all(clients.map(async ({ raw }) => await raw.closed()));
+  const sent = clients.reduce((sum, client) => sum + client.sent, 0);
+  t.diagnostic(`${sent} requests`);
+  for (const client of clients) {
+    assert.equal(whole(client.raw), client.sent, "whole responses");
+    const last = client.raw.frames.findLast((one) => one.type === type.goaway);
+    assert.equal(last?.payload.readUInt32BE(0), client.sent * 2 - 1);
+    client.raw.socket.destroy();
+  }
   await closed;
 });
 
