@@ -90,10 +90,10 @@ export const edgeConfigSchema = Type.Object(
           minimum: 0,
           maximum: lanesMax,
           pattern: "^auto$",
-          default: 0,
+          default: "auto",
           description:
             "threads that own the connections of clients (HTTP and HTTPS) and lend them to the main thread; auto: " +
-            "one less than the cores, but at least 1, or 0 where lanes are not available; 0: the main thread owns them",
+            "one for every two cores, 1 to 4, or 0 where lanes can't run; 0: the main thread owns the connections",
         }),
       },
       { ...strict, default: {}, description: "how the connections of HTTP clients are handled" },

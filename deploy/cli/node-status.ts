@@ -78,6 +78,7 @@ const nodeStatus = Type.Object({
     }),
   ),
   redirectingWithoutHttps: said(Type.Array(Type.String({ maxLength: 255 }), { maxItems: 100 })),
+  lanes: said(Type.Object({ absent: said(sentence) })),
   decoders: said(Type.Object({ sandbox: word, sandboxReason: said(sentence) })),
   sites: said(Type.Array(seenSite, { maxItems: rowsMax })),
 });

@@ -9,7 +9,7 @@ const connectionsShare = 1 / 2;
 const leastForDisk = 64;
 const mostForDisk = 65_536;
 const leastConnections = 64;
-/** What counts as unlimited. */
+/** More is not counted: tables with an entry for each descriptor would get large. */
 const plenty = 1_048_576;
 /** POSIX systems allow at least this many. */
 const limitElsewhere = 256;
@@ -24,13 +24,20 @@ export function connectionsFor(listeners: number, most: number, openFiles = open
   return Math.min(most, Math.max(leastConnections, Math.floor((openFiles * connectionsShare) / listeners)));
 }
 
-/** Node raises it to the hard limit at its start. */
-export function openFilesMax(): number {
+/**
+ * Node raises it to the hard limit at its start.
+ * @param limits in the format of /proc/self/limits
+ */
+export function openFilesMax(limits = ownLimits()): number {
+  const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
+  if (soft === undefined) return limitElsewhere;
+  return soft === "unlimited" ? plenty : Math.min(plenty, Number(soft));
+}
+
+function ownLimits(): string {
   try {
-    const soft = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    if (soft === "unlimited") return plenty;
-    return soft === undefined ? limitElsewhere : Number(soft);
+    return readFileSync("/proc/self/limits", "utf8");
   } catch {
-    return limitElsewhere; // not Linux
+    return ""; // not Linux
   }
 }

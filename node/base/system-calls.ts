@@ -209,7 +209,8 @@ export function isBatchAvailable(): { readonly ok: true } | { readonly ok: false
   return typeof calls === "string" ? { ok: false, reason: calls } : { ok: true };
 }
 
-type Library = ReturnType<NonNullable<ReturnType<typeof loadKoffi>>["load"]>;
+type Koffi = NonNullable<ReturnType<typeof loadKoffi>>;
+type Library = ReturnType<Koffi["load"]>;
 type Numbers = (...numbers: number[]) => number;
 
 /** The calls for this thread, or why there are none. */
@@ -234,8 +235,14 @@ export function openDatagramCalls(): DatagramCalls | string {
   });
 }
 
+let streamCalls: StreamCalls | string | undefined;
+
 /** The calls for this thread, or why there are none. */
 export function openStreamCalls(): StreamCalls | string {
+  return (streamCalls ??= newStreamCalls());
+}
+
+function newStreamCalls(): StreamCalls | string {
   return open((libc, common) => {
     const socket = libc.func("int socket(int, int, int)") as Numbers;
     const socketpair = libc.func("int socketpair(int, int, int, int64_t)") as Numbers;
@@ -258,7 +265,10 @@ export function openStreamCalls(): StreamCalls | string {
       ["send", () => send(-1, 0, 0, 0)],
       ["sendmsg", () => sendMessage(-1, 0, 0)],
       ["sendfile", () => sendFile(-1, -1, 0, 0)],
+      ["epoll_create1", () => createEpoll(-1)],
       ["epoll_ctl", () => controlEpoll(-1, EPOLL_CTL_DEL, -1, 0)],
+      ["eventfd2", () => eventfd(0, -1)],
+      ["socketpair", () => socketpair(AF_UNIX, -1, 0, 0)],
     ]);
     if (refused !== undefined) return refused;
     return {
@@ -296,11 +306,20 @@ function open<Calls>(make: (libc: Library, common: CommonCalls) => Calls | strin
   const koffi = loadKoffi();
   if (koffi === undefined) return koffiMissing;
 
+  try {
+    return make(...commonOf(koffi));
+  } catch (error) {
+    // Old releases of musl lack some.
+    return `the C library lacks a function: ${(error as Error).message}`;
+  }
+}
+
+function commonOf(koffi: Koffi): [libc: Library, common: CommonCalls] {
   const libc = koffi.load(null); // every process has loaded its C library, whatever the file's name
   const mmap = libc.func("int64_t mmap(int64_t, int64_t, int, int, int, int64_t)") as Numbers;
   const munmap = libc.func("int munmap(int64_t, int64_t)") as Numbers;
   const setsockopt = libc.func("int setsockopt(int, int, int, int64_t, uint)") as Numbers;
-  return make(libc, {
+  const common: CommonCalls = {
     setOption(descriptor, option, valueAt) {
       const [level, name] = socketOptions[option];
       return setsockopt(descriptor, level, name, valueAt, Int32Array.BYTES_PER_ELEMENT);
@@ -318,16 +337,20 @@ function open<Calls>(make: (libc: Library, common: CommonCalls) => Calls | strin
     unmapArena({ address, sizeBytes }) {
       munmap(address, sizeBytes);
     },
-  });
+  };
+  return [libc, common];
 }
 
-/** Tries an impossible descriptor: EBADF means that the kernel has the call and allows it. */
+/**
+ * Tries an impossible descriptor or flag: EBADF or EINVAL means that the kernel has the call and allows it, which a
+ * sandbox may not do (seccomp).
+ */
 function refusedOf(
   errno: () => number,
   tried: readonly (readonly [name: string, call: () => number])[],
 ): string | undefined {
   for (const [name, call] of tried) {
-    if (call() !== -1 || errno() !== errnos.EBADF) return `the kernel refuses ${name}`;
+    if (call() !== -1 || (errno() !== errnos.EBADF && errno() !== errnos.EINVAL)) return `the kernel refuses ${name}`;
   }
   return undefined;
 }

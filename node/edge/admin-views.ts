@@ -53,6 +53,7 @@ export function describeStatus(edge: OpenedEdge, isBrief: boolean): Record<strin
           nowMs: clock.wallMs(),
         }),
     cache: { memory: caches.memoryTier.stats(), disk: caches.diskTier.stats(), records: caches.records.size() },
+    lanes: { count: parts.lanes?.count ?? 0, absent: parts.lanesAbsent },
     decoders: caches.decoders.stats(),
     peers: servers.peering?.counts() ?? null,
     origin: { ...origin.counts(), isBroken: origin.isBroken() },

@@ -38,7 +38,7 @@ import { type DataDirectory, openDataDirectory } from "./phases/data-directory.t
 import { type DnsHosting, openDnsHosting } from "./phases/dns-hosting.ts";
 import { type DnsPart, openDnsResponder } from "./phases/dns-responder.ts";
 import { followOrigin } from "./phases/feed-following.ts";
-import { requireLanes } from "./phases/client-lanes.ts";
+import { chooseLanes } from "./phases/client-lanes.ts";
 import { type ClientListener, listenForClients, responseGraceMs } from "./phases/client-listeners.ts";
 import { type Membership, openMembership } from "./phases/membership.ts";
 import type { OpenedEdge } from "./opened-edge.ts";
@@ -84,7 +84,7 @@ export async function startEdge(config: EdgeConfig, deps: EdgeDeps): Promise<Edg
 
 async function start(setup: EdgeSetup): Promise<Edge> {
   const { lifecycle, clock } = setup;
-  requireLanes(setup);
+  chooseLanes(setup); // a wish that can't be met is an error before anything starts
   const memory = openCMemory();
   if (memory !== undefined) {
     const { log, parts } = setup;

@@ -41,6 +41,8 @@ export interface Parts {
   adminApp: FastifyInstance | null;
   /** Stays null if the main thread owns the connections of clients. */
   lanes: Lanes | null;
+  /** Why the main thread owns connections that the configuration leaves to lanes. */
+  lanesAbsent: string | null;
   /** Opened after the start: delays of the start are not load. */
   loop: LoopMeter | null;
   /** Stays null if nothing is to be announced. */
@@ -62,6 +64,7 @@ export function noParts(): Parts {
     feed: null,
     adminApp: null,
     lanes: null,
+    lanesAbsent: null,
     loop: null,
     announcement: null,
   };

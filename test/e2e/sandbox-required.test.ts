@@ -4,21 +4,24 @@ import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promis
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
+import { systemRandom } from "#base/random.ts";
 import { start } from "../support/started.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const withoutSeccomp = fileURLToPath(new URL("../support/without-seccomp.ts", import.meta.url));
+const withoutCall = fileURLToPath(new URL("../support/without-call.ts", import.meta.url));
 
-/** The sources with all of their packages but koffi. */
-async function withoutKoffi(t: TestContext): Promise<string> {
+const withoutKoffi = (t: TestContext): Promise<string> => copyOf(t, ["koffi"]);
+
+/** The sources, with all of their packages but some. */
+async function copyOf(t: TestContext, missing: readonly string[]): Promise<string> {
   const copy = await temporaryDirectory(t);
   for (const source of ["node", "dns", "origin", "deploy", "package.json"]) {
     await cp(join(root, source), join(copy, source), { recursive: true });
   }
   await mkdir(join(copy, "node_modules"));
   for (const name of await readdir(join(root, "node_modules"))) {
-    if (name !== "koffi") await symlink(join(root, "node_modules", name), join(copy, "node_modules", name));
+    if (!missing.includes(name)) await symlink(join(root, "node_modules", name), join(copy, "node_modules", name));
   }
   return copy;
 }
@@ -56,7 +59,7 @@ for (const role of ["edge", "origin"] as const) {
 
   test(`${role}: nor on a kernel that takes no filter`, async (t) => {
     const { [role]: file } = await settings(t, "required");
-    const ran = start(t, [withoutSeccomp, process.execPath, join(root, main), "--config", file]);
+    const ran = start(t, [withoutCall, "seccomp", process.execPath, join(root, main), "--config", file]);
     assert.equal(await ran.ended, 2, ran.said());
     assert.match(ran.said(), /decoders\.sandbox: is `required`, but .*(?:seccomp|system-call filter|io_uring)/);
   });
@@ -90,8 +93,52 @@ test("lanes: without koffi an edge does not start where a number of them is want
   assert.equal(await ran.ended, 2, ran.said());
   assert.match(ran.said(), /front\.lanes: is 2, but lanes can't run here: koffi.* can't be loaded/);
   await writeFile(edge, text.replace("{ node:", "{ front: { lanes: auto }, node:"));
-  const without = start(t, [join(copy, "node/main.ts"), "--config", edge]);
-  assert.ok(await without.saying("the main thread owns the connections of clients"), without.said());
-  without.child.kill("SIGKILL");
-  await without.ended;
+});
+
+/** What an edge with default settings says for its lack of lanes, in its status. It takes connections all the same. */
+async function withoutLanes(t: TestContext, words: readonly string[]): Promise<string> {
+  const { edge } = await settings(t, "auto");
+  const text = await readFile(edge, "utf8");
+  const host = `127.77.${1 + Math.floor(systemRandom() * 250)}.${1 + Math.floor(systemRandom() * 250)}`;
+  await writeFile(
+    edge,
+    text
+      .replaceAll("host: 127.0.0.1, port: 0", `host: ${host}, port: 0`)
+      .replace(/admin: .*?\}/, `admin: { host: ${host}, port: 8081 }`),
+  );
+  const ran = start(t, [...words, "--config", edge]);
+  assert.ok(await ran.saying("lanes can't run here: the main thread owns the connections of clients"), ran.said());
+  const response = await fetch(`http://${host}:8081/status`);
+  const { lanes } = (await response.json()) as { lanes: { count: number; absent: string } };
+  assert.equal(lanes.count, 0);
+  assert.ok(ran.said().includes(JSON.stringify({ reason: lanes.absent }).slice(1, -1)), ran.said());
+  assert.equal(ran.child.exitCode, null);
+  ran.child.kill("SIGKILL");
+  await ran.ended;
+  return lanes.absent;
+}
+
+test("lanes: by default an edge works without koffi, and says so in its log and status", async (t) => {
+  const copy = await withoutKoffi(t);
+  assert.match(await withoutLanes(t, [join(copy, "node/main.ts")]), /^koffi.* can't be loaded$/);
+});
+
+test("lanes: by default an edge works in a sandbox that refuses one of their system calls", async (t) => {
+  const words = [withoutCall, "sendfile", process.execPath, join(root, "node/main.ts")];
+  assert.equal(await withoutLanes(t, words), "the kernel refuses sendfile");
+});
+
+test("lanes: by default an edge works where their threads can't be started", async (t) => {
+  const copy = await copyOf(t, []);
+  await writeFile(join(copy, "node/front/lane/lane-thread.ts"), 'throw new Error("no thread today");\n');
+  assert.equal(await withoutLanes(t, [join(copy, "node/main.ts")]), "a thread can't be started: no thread today");
+});
+
+test("lanes: by default an edge works with few open files", async (t) => {
+  const words = [
+    "-e",
+    `process.execve("/bin/sh", ["sh", "-c", 'ulimit -n 1024; exec "$0" "$@"', ...process.argv], process.env)`,
+  ];
+  const reason = await withoutLanes(t, [...words, join(root, "node/main.ts")]);
+  assert.match(reason, /^the limit on open files is 1024, and lanes need 4096/);
 });

@@ -23,6 +23,7 @@ import { fleetVersion, type Parts } from "../parts.ts";
 import { healthAnswer } from "./probing.ts";
 import { presenceTold } from "../presence.ts";
 import { unreadyReasons, warnings } from "../readiness.ts";
+import { chooseLanes } from "./client-lanes.ts";
 
 export interface Applications {
   clientSide: ClientSide;
@@ -96,8 +97,9 @@ export async function openApplications(edge: OpenedEdge): Promise<Applications> 
 const newSeed = (): number => randomBytes(4).readInt32LE();
 
 /** Memory for ready responses that lanes can read; undefined: there will be none. */
-function sharedMemory({ config }: EdgeSetup): SharedReady | undefined {
-  const calls = config.front.lanes === 0 ? "unwanted" : openStreamCalls();
+function sharedMemory(setup: EdgeSetup): SharedReady | undefined {
+  const { config } = setup;
+  const calls = chooseLanes(setup).count === 0 ? "unwanted" : openStreamCalls();
   if (typeof calls === "string") return undefined;
   const arena = calls.viewArena(calls.mapArena(readyBytesFor(config.cache.memoryBytes)));
   return { memory: openReadyMemory(arena.bytes, newSeed()), arena, keepAliveSeconds };

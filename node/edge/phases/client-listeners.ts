@@ -66,6 +66,7 @@ export async function listenForClients(
   const lanes = await openClientLanes(setup, ready, noLaneTls === undefined ? tls?.forLanes : undefined);
   if (lanes !== undefined && noLaneTls !== undefined) {
     log.info({ reason: noLaneTls }, "lanes can't serve HTTPS here: the main thread owns these connections");
+    parts.lanesAbsent = `HTTPS: ${noLaneTls}`;
   }
   const isLeaving = (): boolean => presenceTold(setup) === "draining";
   const http2 = { answer: hits.http2, counts: http2Counts, isLeaving };

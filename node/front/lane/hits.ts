@@ -25,8 +25,7 @@ import { dropUnsent } from "./unsent.ts";
 
 /** How long a client may pause before the minimum rate applies. */
 const pauseMsMax = 30_000;
-/** Copies of what clients have not taken, in this lane. Beyond, it answers only what the system takes at once. */
-export const unsentBytesMax = 32 * 1024 * 1024;
+/** A body that the system usually takes at once. */
 export const smallBytesMax = 16 * 1024;
 
 /**
@@ -43,7 +42,7 @@ export function answerReady(lane: Lane, client: Client): boolean {
   const { bodyStart, bodyEnd, status } = answer;
   const file = memory.words[at + recordWord.descriptor] as number;
   // The main thread has a budget for slow clients, and makes them wait for room.
-  if (file === -1 && lane.unsentBytes > unsentBytesMax && bodyEnd - bodyStart > smallBytesMax) return false;
+  if (file === -1 && lane.unsentBytes > lane.limits.unsentBytesMax && bodyEnd - bodyStart > smallBytesMax) return false;
   const bodyOffset = memory.doubles[(line * lineBytes) / 8 + recordDouble.bodyOffset] as number;
   const number = memory.words[at + recordWord.number] as number;
   if (file !== -1 && bodyStart < bodyEnd) {

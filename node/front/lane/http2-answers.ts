@@ -12,7 +12,7 @@ import { lineBytes } from "../ready/ready-memory.ts";
 import { findReady } from "../ready/ready-reader.ts";
 import { headWord, recordDouble, recordWord } from "../ready/ready-record.ts";
 import { count } from "./counts.ts";
-import { smallBytesMax, unsentBytesMax } from "./hits.ts";
+import { smallBytesMax } from "./hits.ts";
 import { relayStream } from "./http2-relays.ts";
 import { type Http2, type Lane, type LaneHttp2 } from "./lane.ts";
 import { layout } from "./layout.ts";
@@ -57,7 +57,7 @@ function answerReady(lane: Lane, { host, text }: LaneHttp2, http2: Http2, stream
   const length = bodyEnd - bodyStart;
   const file = memory.words[at + recordWord.descriptor] as number;
   if (file === -1 && length > smallBytesMax) {
-    if (lane.unsentBytes > unsentBytesMax || http2.copiedBytes > copiedBytesMax) return false;
+    if (lane.unsentBytes > lane.limits.unsentBytesMax || http2.copiedBytes > copiedBytesMax) return false;
   }
   const bodyOffset = memory.doubles[(line * lineBytes) / 8 + recordDouble.bodyOffset] as number;
   const number = memory.words[at + recordWord.number] as number;

@@ -17,12 +17,10 @@ import { offer, resetStream, sendSection } from "../http2/sending.ts";
 import { readRequestHead } from "../request-head.ts";
 import { count } from "./counts.ts";
 import { copyOf, type Http2, type Lane, type SessionUser, type StreamRelay } from "./lane.ts";
-import { layout, pairReceiveBytes, relayedBytesMax, waitingBytesMax } from "./layout.ts";
+import { layout, pairReceiveBytes, relayedBytesMax } from "./layout.ts";
 import { getInLine, mayBegin } from "./session-turns.ts";
 import { openUserSession, partUser, readPair } from "./sessions.ts";
 
-/** In this lane. Beyond, networks with more than their share are refused. */
-const relaysMax = 4096;
 /** A longer head of a response is an error. */
 const sectionBytesMax = 256 * 1024;
 
@@ -74,7 +72,7 @@ function write({ bytes }: Lane, head: string): number {
   return bytes.write(head, layout.relayed, relayedBytesMax, "latin1");
 }
 
-function mayRelay({ http2 }: Lane, network: string): boolean {
+function mayRelay({ http2, limits: { relaysMax } }: Lane, network: string): boolean {
   if (http2 === null || http2.relays < relaysMax) return true;
   return (http2.relaysByNetwork.get(network) ?? 0) < relaysMax / (http2.relaysByNetwork.size + 1);
 }
@@ -143,7 +141,7 @@ function userOf(lane: Lane, relay: StreamRelay): SessionUser {
   return {
     give(at, lengthBytes) {
       if (stream.isClosed) return lengthBytes; // it was complete
-      const mostBytes = lane.waitingBytes < waitingBytesMax ? pairReceiveBytes : 1;
+      const mostBytes = lane.waitingBytes < lane.limits.waitingBytesMax ? pairReceiveBytes : 1;
       if (http2.isBlocked || stream.readyBytes + relay.arrivedBytes >= mostBytes) return 0;
       if (relay.reader.read(lane.bytes.subarray(at, at + lengthBytes)) !== undefined)
         relay.cutWith = errorCode.internal;

@@ -40,6 +40,7 @@ import {
   watch,
 } from "./lane.ts";
 import { settleTouched } from "./http2-clients.ts";
+import type { LaneLimits } from "./lane-limits.ts";
 import { eventsMax, layout } from "./layout.ts";
 import { beginWaiting, continueHandshake } from "./handshakes.ts";
 import { beginSessions } from "./session-turns.ts";
@@ -54,10 +55,7 @@ export interface LaneDeps {
   readonly counts: Counts;
   /** Becomes readable when there are orders. */
   readonly bell: number;
-  /** For incomplete heads. */
-  readonly unfinishedBytesMax: number;
-  /** Sessions that the main thread has not taken yet. */
-  readonly newSessionsMax: number;
+  readonly limits: LaneLimits;
   /** How often deadlines are checked. */
   readonly checkMs: number;
   /** Null: the main thread answers everything. */
@@ -87,7 +85,7 @@ export interface LaneLoop {
 const bellStamp = -1;
 
 export function openLaneLoop(deps: LaneDeps): LaneLoop {
-  const { calls, memory, owned, counts, ready, tls } = deps;
+  const { calls, memory, owned, counts, limits, ready, tls } = deps;
   const epoll = calls.openEpoll();
   if (epoll < 0 || epoll >= owned.length) throw new Error(`epoll_create1 ${errnoName(calls.errno())}`);
   owned[epoll] = 1;
@@ -99,6 +97,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     epoll,
     owned,
     counts,
+    limits,
     listening: new Map(),
     clients: new Map(),
     pairs: new Map(),
@@ -106,7 +105,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     quietPairs: new Set(),
     waitingBytes: 0,
     head: newRequestHead(),
-    unfinished: createUnfinished(deps.unfinishedBytesMax),
+    unfinished: createUnfinished(limits.unfinishedBytesMax),
     ready,
     unsentBytes: 0,
     answer: newReadyAnswer(),
@@ -115,7 +114,6 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     waiting: [],
     inLine: createNetworkQueue(),
     newSessions: 0,
-    newSessionsMax: deps.newSessionsMax,
     ahead: new Set(),
     tls: deps.tls,
     http2: null,

@@ -14,6 +14,7 @@ import { nativeRoomBytes, type NativeRoom, openNativeContexts } from "../../tls/
 import { openReadyMemory } from "../ready/ready-memory.ts";
 import type { Counts } from "./counts.ts";
 import { type LaneReady, type LaneTls, type ListenRules } from "./lane.ts";
+import type { LaneLimits } from "./lane-limits.ts";
 import { layout, receiveBytes } from "./layout.ts";
 import { openLaneLoop } from "./lane-loop.ts";
 import { openLaneTls, takeTlsOrder } from "./lane-tls.ts";
@@ -27,8 +28,7 @@ export interface LaneStart {
   readonly counts: Counts;
   readonly orders: MessagePort;
   readonly bell: number;
-  readonly unfinishedBytesMax: number;
-  readonly newSessionsMax: number;
+  readonly limits: LaneLimits;
   readonly checkMs: number;
   /** Null: the main thread answers everything. */
   readonly ready: {
@@ -64,18 +64,7 @@ export type FromLane =
 
 assert(parentPort !== null, "this file is the start of a thread");
 const toMain = parentPort;
-const {
-  arena,
-  owned,
-  counts,
-  orders,
-  bell,
-  unfinishedBytesMax,
-  newSessionsMax,
-  checkMs,
-  ready,
-  tls: secure,
-} = workerData as LaneStart;
+const { arena, owned, counts, orders, bell, limits, checkMs, ready, tls: secure } = workerData as LaneStart;
 const calls = openStreamCalls();
 assert(typeof calls !== "string", "the main thread has looked");
 
@@ -93,8 +82,7 @@ const loop = openLaneLoop({
   owned,
   counts,
   bell,
-  unfinishedBytesMax,
-  newSessionsMax,
+  limits,
   checkMs,
   ready: ready === null ? null : openReady(ready),
   keepAliveSeconds: ready?.keepAliveSeconds ?? 0,
@@ -119,13 +107,14 @@ function openReady(start: NonNullable<LaneStart["ready"]>): LaneReady {
   return { memory: openReadyMemory(calls.viewArena(shared).bytes, seed), address: shared.address, index, sent };
 }
 
-function openTls({ native, protocols, limits }: NonNullable<LaneStart["tls"]>, { address, bytes }: ArenaView): LaneTls {
+function openTls(start: NonNullable<LaneStart["tls"]>, { address, bytes }: ArenaView): LaneTls {
   const ssl = openOpenSsl();
   assert(typeof ssl !== "string", "the main thread has looked");
   const room = (at: number, lengthBytes: number): NativeRoom => ({
     address: address + at,
     bytes: Buffer.from(bytes, at, lengthBytes),
   });
+  const { native, protocols } = start;
   const contexts = openNativeContexts({
     ssl,
     room: room(layout.contexts, nativeRoomBytes),
@@ -138,7 +127,7 @@ function openTls({ native, protocols, limits }: NonNullable<LaneStart["tls"]>, {
   const report = (text: string): void => {
     tell({ kind: "problem", text });
   };
-  return openLaneTls({ ssl, native, contexts, limits, report });
+  return openLaneTls({ ssl, native, contexts, limits: start.limits, report });
 }
 
 function take(order: LaneOrder): void {

@@ -26,6 +26,7 @@ import type { HandshakeLimits } from "../../tls/handshake-results.ts";
 import type { NativeContexts } from "../../tls/native-contexts.ts";
 import type { HeadEndsAt, ReadyAnswer } from "../ready/ready-answer.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
+import type { LaneLimits } from "./lane-limits.ts";
 import type { ResponseReader } from "../../http2/response-reader.ts";
 import type { Connection, Host, Stream } from "../http2/connection.ts";
 import type { NetworkQueue } from "../network-queue.ts";
@@ -299,6 +300,7 @@ export interface Lane {
   /** By descriptor: 1 if it is this lane's. Whoever cleans up after the lane closes them. */
   readonly owned: Uint8Array;
   readonly counts: Counts;
+  readonly limits: LaneLimits;
   readonly listening: Map<number, ListeningSocket>;
   readonly clients: Map<number, Client>;
   readonly pairs: Map<number, Pair>;
@@ -323,7 +325,6 @@ export interface Lane {
   readonly inLine: NetworkQueue<Client | StreamRelay>;
   /** Sessions that the main thread has not taken yet. */
   newSessions: number;
-  readonly newSessionsMax: number;
   /** Clients of whom TLS has bytes that the lane can read now. */
   readonly ahead: Set<Client>;
   /** Null: this lane has no TLS. */

@@ -18,9 +18,8 @@ export const pieceBytesMax = 64 * 1024;
 export const pageBytes = 4096;
 /** How much is read from a pair at once, and so the most that waits for a slow client besides the sockets. */
 export const pairReceiveBytes = 64 * 1024;
-/** The same while more than this waits for all clients. */
+/** The same while too much waits for all clients (lane-limits.ts). */
 export const scarcePairReceiveBytes = 4096;
-export const waitingBytesMax = 16 * 1024 * 1024;
 /** Frames of HTTP/2 that are sent at once. */
 export const outputBytes = 80 * 1024;
 /** A request over HTTP/2 as one of HTTP/1.1: the parts of a field list are no longer. */

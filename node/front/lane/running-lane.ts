@@ -7,13 +7,12 @@ import { openOpenSsl } from "#base/openssl.ts";
 import { type Arena, type ArenaView, errnoName, type StreamCalls } from "#base/system-calls.ts";
 import { type HandshakeLimits, handshakeLimits } from "../../tls/handshake-results.ts";
 import { contextsMax } from "../../tls/native-contexts.ts";
-import { unfinishedBytesMax } from "../unfinished.ts";
 import type { ReadyMemory } from "../ready/ready-memory.ts";
 import { type Counts, read } from "./counts.ts";
+import { limitsOfLane } from "./lane-limits.ts";
 import { layout } from "./layout.ts";
 import { reservedAt } from "./lane-control.ts";
 import type { FromLane, LaneOrder, LaneStart } from "./lane-thread.ts";
-import { newSessionsMax } from "../session-turns.ts";
 import { adoptPair, type Lent } from "./lent-connection.ts";
 import type { SentRing } from "./sent-ring.ts";
 import type { LaneTlsParts } from "./tls-orders.ts";
@@ -76,17 +75,16 @@ export function startLane(
   orders.unref();
   const owned = new Uint8Array(new SharedArrayBuffer(openFilesMax()));
   const native = newNative(owned.length);
-  const arena = calls.mapArena(layout.sizeBytes);
   const bell = calls.openEvent();
   if (bell < 0) throw new Error(`eventfd ${errnoName(calls.errno())}`);
+  const arena = calls.mapArena(layout.sizeBytes);
   const workerData: LaneStart = {
     arena,
     owned,
     counts,
     orders: port2,
     bell,
-    unfinishedBytesMax: unfinishedBytesMax / share,
-    newSessionsMax: Math.max(1, Math.floor(newSessionsMax / share)),
+    limits: limitsOfLane(share),
     checkMs,
     ready: shared === null ? null : readyFor(shared, index),
     tls: tls === null ? null : { native, protocols: tls.protocols, limits: limitsOf(tls, share) },

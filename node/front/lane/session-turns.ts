@@ -31,8 +31,8 @@ export function passInTurn(lane: Lane, client: Client, at: number, lengthBytes: 
 }
 
 /** Whether a session may begin at once. */
-export function mayBegin({ inLine, newSessions, newSessionsMax: most }: Lane): boolean {
-  return inLine.size() === 0 && newSessions < most;
+export function mayBegin({ inLine, newSessions, limits }: Lane): boolean {
+  return inLine.size() === 0 && newSessions < limits.newSessionsMax;
 }
 
 /** Lets it wait until `begin` is called. */
@@ -43,7 +43,7 @@ export function getInLine(lane: Lane, network: string, one: Client | StreamRelay
 
 /** Begins sessions of clients that wait, as many as the main thread may get. */
 export function beginSessions(lane: Lane): void {
-  while (lane.newSessions < lane.newSessionsMax) {
+  while (lane.newSessions < lane.limits.newSessionsMax) {
     const next = lane.inLine.next();
     if (next === undefined) return;
     if ("begin" in next) next.begin();

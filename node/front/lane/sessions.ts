@@ -21,7 +21,7 @@ import {
   watch,
   watchFor,
 } from "./lane.ts";
-import { layout, pairReceiveBytes, scarcePairReceiveBytes, waitingBytesMax } from "./layout.ts";
+import { layout, pairReceiveBytes, scarcePairReceiveBytes } from "./layout.ts";
 
 const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 /** What waits in a pair, in each direction. The system doubles it. */
@@ -283,7 +283,7 @@ export function readPair(lane: Lane, pair: Pair): void {
   waiting?.copy(bytes, layout.fromPair);
   const start = waiting?.length ?? 0;
   keep(lane, pair, null);
-  const room = (lane.waitingBytes < waitingBytesMax ? pairReceiveBytes : scarcePairReceiveBytes) - start;
+  const room = (lane.waitingBytes < lane.limits.waitingBytesMax ? pairReceiveBytes : scarcePairReceiveBytes) - start;
   let received = 0;
   if (!pair.isClientFull && room > 0) {
     received = calls.receive(pair.descriptor, memory.address + layout.fromPair + start, room, MSG_DONTWAIT);

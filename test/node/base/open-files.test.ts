@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connectionsFor, descriptorsForDisk } from "#base/open-files.ts";
+import { connectionsFor, descriptorsForDisk, openFilesMax } from "#base/open-files.ts";
 
 test("of the limit on open files, clients get half, the disk a quarter, and each no more than it can use", () => {
   const rows: [openFiles: number, listeners: number, connections: number, disk: number][] = [
@@ -15,4 +15,18 @@ test("of the limit on open files, clients get half, the disk a quarter, and each
     assert.equal(descriptorsForDisk(openFiles), disk, `${openFiles}`);
   }
   assert.ok(descriptorsForDisk() >= 64, "of this process");
+});
+
+test("the limit on open files is read as the system writes it, and counted up to a million", () => {
+  const line = (soft: string): string =>
+    `Limit           Soft Limit   Hard Limit   Units\nMax open files  ${soft}  ${soft}  files\n`;
+  for (const [soft, counted] of [
+    ["1024", 1024],
+    ["1048576", 1_048_576],
+    ["1073741816", 1_048_576], // what some container engines set
+    ["unlimited", 1_048_576],
+  ] as const) {
+    assert.equal(openFilesMax(line(soft)), counted, soft);
+  }
+  assert.equal(openFilesMax(""), 256, "elsewhere");
 });

@@ -75,7 +75,7 @@ function httpsCell({ tls }: NodeStatus): Cell {
 
 /** What the owner of a node that answers should know. */
 function whysOf(status: NodeStatus): string[] {
-  const { unready, isIsolated, feed, originToken, announce, decoders, tls } = status;
+  const { unready, isIsolated, feed, originToken, announce, lanes, decoders, tls } = status;
   const hostsWithout = tls?.hostsWithout ?? [];
   const redirecting = status.redirectingWithoutHttps ?? [];
   return [
@@ -87,6 +87,7 @@ function whysOf(status: NodeStatus): string[] {
     ...(tls?.problems ?? []),
     ...(hostsWithout.length === 0 ? [] : [`no certificate for ${hostsWithout.join(", ")}`]),
     ...(redirecting.length === 0 ? [] : [`serves no HTTPS, but redirects to it: ${redirecting.join(", ")}`]),
+    ...(isEmpty(lanes?.absent) ? [] : [`works without lanes: ${lanes?.absent ?? ""}`]),
     ...(decoders?.sandbox === "none" ? [`decoders run without a sandbox: ${decoders.sandboxReason ?? "-"}`] : []),
   ];
 }

@@ -91,6 +91,13 @@ test("a node whose decoders have no sandbox is named, with the reason", () => {
   );
 });
 
+test("a node that can't have the lanes it is to have is named, with the reason", () => {
+  const slow = heard("fra1", { node: "fra1", lanes: { count: 0, absent: "the kernel refuses sendfile" } });
+  match(statusLines(origin, [slow], false).join("\n"), /fra1: works without lanes: the kernel refuses sendfile/);
+  const usual = heard("fra1", { node: "fra1", lanes: { count: 1, absent: null } });
+  ok(!statusLines(origin, [usual], false).join("\n").includes("lanes"));
+});
+
 test("what a node tells to type is named as it is typed on this machine", () => {
   const unready = ["drained by an operator: `nearcast undrain` brings it back"];
   const drained = heard("fra1", { node: "fra1", ready: false, presence: "draining", unready });

@@ -1,14 +1,18 @@
 /**
- * Runs a program as on a kernel that takes no system-call filters: `node without-seccomp.ts PROGRAM WORD…`. A filter of
- * its own answers seccomp(2) with EPERM, to the program and to all that it starts.
+ * Runs a program as on a kernel that refuses a system call: `node without-call.ts CALL PROGRAM WORD…`. A filter of its
+ * own answers the call with EPERM, to the program and to all that it starts.
  */
 import koffi from "koffi";
 
-const numbers: Readonly<Record<string, number>> = { x64: 317, arm64: 277 };
-const number = numbers[process.arch];
-if (number === undefined) throw new Error(`no system-call numbers are known for ${process.arch}`);
+const numbers: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  seccomp: { x64: 317, arm64: 277 },
+  sendfile: { x64: 40, arm64: 71 },
+};
+const [, , call = "", file = "", ...words] = process.argv;
+const number = numbers[call]?.[process.arch];
+if (number === undefined) throw new Error(`no number of ${call} is known for ${process.arch}`);
 const [PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, EPERM] = [38, 22, 2, 1];
-// Load the call's number; when it is seccomp, answer EPERM; else allow (linux/bpf_common.h, linux/seccomp.h).
+// Load the call's number; when it is this one, answer EPERM; else allow (linux/bpf_common.h, linux/seccomp.h).
 const program = Buffer.alloc(4 * 8);
 for (const [index, [code, jumpIfTrue, jumpIfFalse, constant]] of (
   [
@@ -31,5 +35,4 @@ keep(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 if (install(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, { len: program.length / 8, filter: program }) !== 0) {
   throw new Error("the filter was refused");
 }
-const [, , file = "", ...words] = process.argv;
 process.execve?.(file, [file, ...words], process.env);
