@@ -214,16 +214,39 @@ const odd = {
 };
 
 export interface Request {
-  method: "GET" | "HEAD";
+  method: string;
   target: string;
   host: string;
   /** Field lines, with that of Host. */
   lines: readonly string[];
+  /** By default, 1.1. */
+  version?: "1.0" | "1.1";
+  /** Scheme and authority before the target: `http://a.test`. */
+  form?: string;
+  body?: string;
+  /** The body as it is sent over HTTP/1.1, if it is in chunks. */
+  framed?: string;
 }
 
 /** The request in HTTP/1.1. */
-export function textOf({ method, target, lines: fields }: Request): string {
-  return [`${method} ${target} HTTP/1.1`, ...fields, "", ""].join("\r\n");
+export function textOf(request: Request): string {
+  const { method, form = "", target, version = "1.1", lines: fields, body = "", framed = body } = request;
+  return [`${method} ${form}${target} HTTP/${version}`, ...fields, "", ""].join("\r\n") + framed;
+}
+
+/** Fields that HTTP/2 does not have (RFC 9113 §8.2.2). */
+export const connectionFields: readonly string[] = ["connection", "keep-alive", "transfer-encoding"];
+
+/** The request as HTTP/2 has it, names and values in turn; undefined: it would be malformed. */
+export function listOf({ method, target, host, lines: fields }: Request, scheme = "http"): string[] | undefined {
+  if (/[ @]|[^\x21-\x7e]/.test(host)) return undefined;
+  const list = [":method", method, ":scheme", scheme, ":authority", host, ":path", target];
+  for (const line of fields) {
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon).toLowerCase();
+    if (name !== "host" && !connectionFields.includes(name)) list.push(name, line.slice(colon + 1).trim());
+  }
+  return list;
 }
 
 export function randomRequest(random: Random): Request {

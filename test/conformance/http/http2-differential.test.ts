@@ -11,23 +11,17 @@ import { rounds, seedOr } from "../../support/long.ts";
 import { type Answer, openLine, readAnswers } from "../../node/http/raw.ts";
 import { ask as askOver2, openSession, type Response2, responseOf, startRequest } from "../../node/http2/ask.ts";
 import { hostName } from "./running-edge.ts";
-import { comparable, openBoth, randomRequest, type Request, stored, textOf, unstored } from "./corpus.ts";
-
-/** Fields that HTTP/2 does not have (RFC 9113 §8.2.2). */
-const connectionFields = ["connection", "keep-alive", "transfer-encoding"];
-
-/** The request as HTTP/2 has it; undefined: it can't be sent. */
-function listOf({ method, target, host, lines }: Request): string[] | undefined {
-  // Malformed in HTTP/2, so that no response could be compared.
-  if (/[ @]|[^\x21-\x7e]/.test(host)) return undefined;
-  const list = [":method", method, ":scheme", "http", ":authority", host, ":path", target];
-  for (const line of lines) {
-    const colon = line.indexOf(":");
-    const name = line.slice(0, colon).toLowerCase();
-    if (name !== "host" && !connectionFields.includes(name)) list.push(name, line.slice(colon + 1).trim());
-  }
-  return list;
-}
+import {
+  comparable,
+  connectionFields,
+  listOf,
+  openBoth,
+  randomRequest,
+  type Request,
+  stored,
+  textOf,
+  unstored,
+} from "./corpus.ts";
 
 async function askOver1(listener: Listener, requests: readonly Request[]): Promise<Answer[]> {
   const answers: Answer[] = [];

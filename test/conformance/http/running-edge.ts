@@ -74,8 +74,11 @@ export interface RunningEdge {
   skip: (seconds: number) => void;
   /** Asks as clients do: the front answers what it can. */
   ask: (target: string, options?: AskOptions) => Promise<Got>;
-  /** Where the same application listens with a front, and without; and for HTTP/2 without TLS, also in a lane. */
-  listeners: () => { fronted: Listener; alone: Listener; overHttp2: Listener; http2InLane: Listener };
+  /**
+   * Where the same application listens with a front, and without; and for HTTP/2 without TLS, with hits and without,
+   * and in a lane.
+   */
+  listeners: () => Record<"fronted" | "alone" | "overHttp2" | "http2Alone" | "http2InLane", Listener>;
   /** The same over TLS, for a test that gives certificates. */
   secured: () => Record<"fronted" | "alone", Listener>;
   /** Applies a purge as the feed's follower does: the position moves on when it is in force. */
@@ -224,6 +227,15 @@ export async function startEdge(
       },
     });
     closers.push(() => overHttp2.close(0));
+    const http2Alone = await listen("127.0.0.1", 0, route, {
+      front: {
+        answer: () => "relay",
+        http2: { answer: () => "relay", counts: createHttp2Counts(), isLeaving: () => false },
+        isAlwaysHttp2: true,
+        clock,
+      },
+    });
+    closers.push(() => http2Alone.close(0));
     const http2InLane =
       lanes === undefined
         ? overHttp2
@@ -270,7 +282,7 @@ export async function startEdge(
       purger,
       fetcher,
       agent,
-      listeners: { fronted, alone, overHttp2, http2InLane },
+      listeners: { fronted, alone, overHttp2, http2Alone, http2InLane },
       secured,
       settle,
       async close() {

@@ -1,5 +1,5 @@
 /** Requests over HTTP/2 without TLS, by Node's client, and what comes back: fields in their order, body, and end. */
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, type SessionOptions } from "node:http2";
+import { type ClientHttp2Session, type ClientHttp2Stream, type ClientSessionOptions, connect } from "node:http2";
 import { once } from "node:events";
 import type { TestContext } from "node:test";
 
@@ -18,7 +18,7 @@ const lenient = { strictSingleValueFields: false };
 export async function openSession(
   t: TestContext,
   at: { address: string; port: number },
-  options: SessionOptions = {},
+  options: ClientSessionOptions = {},
 ): Promise<ClientHttp2Session> {
   const session = connect(`http://${at.address}:${at.port}`, { ...options, ...lenient });
   session.on("error", () => undefined); // its streams end, and that is what tests look at
