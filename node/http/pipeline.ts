@@ -9,7 +9,7 @@
  *
  * No request here has a useful body, and reading one can cost far more than sending it (a chunk may have one byte). So
  * a request with a body is the last one of its connection, and its body is not read. The same holds for one with
- * Upgrade.
+ * Upgrade, and for one that expects 100 (Continue).
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
@@ -21,7 +21,9 @@ import type { Duplex } from "node:stream";
 const waitingMax = 99;
 
 export interface Pipeline {
-  readonly arrived: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly arrived: RequestListener;
+  /** The same for a request that expects 100 (Continue). Node's server closes the connection after its response. */
+  readonly arrivedExpecting: RequestListener;
   /** Whether this connection has responses in progress or to come. */
   readonly isAnswering: (connection: Duplex) => boolean;
   /** Something that is no request has come on this connection: it gets what is under way, then the word for that. */
@@ -79,30 +81,37 @@ export function openPipeline(
     });
   }
 
-  return {
-    arrived(request, response) {
-      const { socket } = request;
-      let line = lines.get(socket);
-      if (line === undefined) {
-        line = { isAnswering: false, waiting: [], isFull: false, error: undefined };
-        lines.set(socket, line);
-      }
-      if (line.isFull) return;
-      if (isLast(request)) {
-        line.isFull = true;
-        response.shouldKeepAlive = false;
-        events.unwanted(socket);
-      }
-      if (!line.isAnswering) {
-        events.begun(socket);
-        begin(line, request, response);
-        return;
-      }
-      line.waiting.push([request, response]);
-      if (line.waiting.length < waitingMax) return;
+  function arrived(request: IncomingMessage, response: ServerResponse, isTheLast: boolean): void {
+    const { socket } = request;
+    let line = lines.get(socket);
+    if (line === undefined) {
+      line = { isAnswering: false, waiting: [], isFull: false, error: undefined };
+      lines.set(socket, line);
+    }
+    if (line.isFull) return;
+    if (isTheLast) {
       line.isFull = true;
       response.shouldKeepAlive = false;
       events.unwanted(socket);
+    }
+    if (!line.isAnswering) {
+      events.begun(socket);
+      begin(line, request, response);
+      return;
+    }
+    line.waiting.push([request, response]);
+    if (line.waiting.length < waitingMax) return;
+    line.isFull = true;
+    response.shouldKeepAlive = false;
+    events.unwanted(socket);
+  }
+
+  return {
+    arrived(request, response) {
+      arrived(request, response, isLast(request));
+    },
+    arrivedExpecting(request, response) {
+      arrived(request, response, true);
     },
     isAnswering(connection) {
       return lines.get(connection)?.isAnswering ?? false;
