@@ -140,7 +140,7 @@ export async function listen(
   );
   answerHalfClosed(server);
   // No 100 (Continue): the final response does not wait for the body.
-  server.on("checkContinue", pipeline.arrivedExpecting);
+  server.on("checkContinue", pipeline.arrived);
   // Other expectations are ignored (RFC 9110 §10.1.1).
   server.on("checkExpectation", pipeline.arrived);
   server.on("connect", (_request, socket) => {

@@ -9,7 +9,7 @@
  *
  * No request here has a useful body, and reading one can cost far more than sending it (a chunk may have one byte). So
  * a request with a body is the last one of its connection, and its body is not read. The same holds for one with
- * Upgrade, and for one that expects 100 (Continue).
+ * Upgrade.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
@@ -21,9 +21,7 @@ import type { Duplex } from "node:stream";
 const waitingMax = 99;
 
 export interface Pipeline {
-  readonly arrived: RequestListener;
-  /** The same for a request that expects 100 (Continue). Node's server closes the connection after its response. */
-  readonly arrivedExpecting: RequestListener;
+  readonly arrived: (request: IncomingMessage, response: ServerResponse) => void;
   /** Whether this connection has responses in progress or to come. */
   readonly isAnswering: (connection: Duplex) => boolean;
   /** Something that is no request has come on this connection: it gets what is under way, then the word for that. */
@@ -67,7 +65,7 @@ export function openPipeline(
 
   /** Called when a response has been sent, and one turn later for the request that waits. */
   function next(line: Line, socket: IncomingMessage["socket"]): void {
-    if (socket.destroyed) line.waiting.length = 0;
+    if (isClosing(socket)) line.waiting.length = 0;
     line.isAnswering = line.waiting.length > 0;
     if (!line.isAnswering) {
       if (line.error === undefined || socket.destroyed) events.idle(socket);
@@ -76,42 +74,35 @@ export function openPipeline(
     }
     setImmediate(() => {
       const [request, response] = line.waiting.shift() ?? [];
-      if (request === undefined || response === undefined || socket.destroyed) next(line, socket);
+      if (request === undefined || response === undefined || isClosing(socket)) next(line, socket);
       else begin(line, request, response);
     });
   }
 
-  function arrived(request: IncomingMessage, response: ServerResponse, isTheLast: boolean): void {
-    const { socket } = request;
-    let line = lines.get(socket);
-    if (line === undefined) {
-      line = { isAnswering: false, waiting: [], isFull: false, error: undefined };
-      lines.set(socket, line);
-    }
-    if (line.isFull) return;
-    if (isTheLast) {
+  return {
+    arrived(request, response) {
+      const { socket } = request;
+      let line = lines.get(socket);
+      if (line === undefined) {
+        line = { isAnswering: false, waiting: [], isFull: false, error: undefined };
+        lines.set(socket, line);
+      }
+      if (line.isFull) return;
+      if (isLast(request)) {
+        line.isFull = true;
+        response.shouldKeepAlive = false;
+        events.unwanted(socket);
+      }
+      if (!line.isAnswering) {
+        events.begun(socket);
+        begin(line, request, response);
+        return;
+      }
+      line.waiting.push([request, response]);
+      if (line.waiting.length < waitingMax) return;
       line.isFull = true;
       response.shouldKeepAlive = false;
       events.unwanted(socket);
-    }
-    if (!line.isAnswering) {
-      events.begun(socket);
-      begin(line, request, response);
-      return;
-    }
-    line.waiting.push([request, response]);
-    if (line.waiting.length < waitingMax) return;
-    line.isFull = true;
-    response.shouldKeepAlive = false;
-    events.unwanted(socket);
-  }
-
-  return {
-    arrived(request, response) {
-      arrived(request, response, isLast(request));
-    },
-    arrivedExpecting(request, response) {
-      arrived(request, response, true);
     },
     isAnswering(connection) {
       return lines.get(connection)?.isAnswering ?? false;
@@ -125,6 +116,14 @@ export function openPipeline(
       else if (!line.isFull) line.error ??= error;
     },
   };
+}
+
+/**
+ * Whether no other response can be sent. Node's server ends some connections with a response that the client did not
+ * ask to be the last: one to `Expect: 100-continue`, or a 304 in HTTP/1.0.
+ */
+function isClosing({ destroyed, writableEnded }: Duplex): boolean {
+  return destroyed || writableEnded;
 }
 
 /**

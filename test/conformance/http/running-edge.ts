@@ -75,10 +75,10 @@ export interface RunningEdge {
   /** Asks as clients do: the front answers what it can. */
   ask: (target: string, options?: AskOptions) => Promise<Got>;
   /**
-   * Where the same application listens with a front, and without; and for HTTP/2 without TLS, with hits and without,
-   * and in a lane.
+   * Where the same application listens with a front, with one that relays all requests, and without; and for HTTP/2
+   * without TLS, with hits and without, and in a lane.
    */
-  listeners: () => Record<"fronted" | "alone" | "overHttp2" | "http2Alone" | "http2InLane", Listener>;
+  listeners: () => Record<"fronted" | "relayed" | "alone" | "overHttp2" | "http2Alone" | "http2InLane", Listener>;
   /** The same over TLS, for a test that gives certificates. */
   secured: () => Record<"fronted" | "alone", Listener>;
   /** Applies a purge as the feed's follower does: the position moves on when it is in force. */
@@ -227,6 +227,8 @@ export async function startEdge(
       },
     });
     closers.push(() => overHttp2.close(0));
+    const relayed = await listen("127.0.0.1", 0, route, { front: { answer: () => "relay", clock } });
+    closers.push(() => relayed.close(0));
     const http2Alone = await listen("127.0.0.1", 0, route, {
       front: {
         answer: () => "relay",
@@ -282,7 +284,7 @@ export async function startEdge(
       purger,
       fetcher,
       agent,
-      listeners: { fronted, alone, overHttp2, http2Alone, http2InLane },
+      listeners: { fronted, relayed, alone, overHttp2, http2Alone, http2InLane },
       secured,
       settle,
       async close() {
