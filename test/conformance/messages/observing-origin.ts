@@ -14,7 +14,8 @@ export interface ObservingOrigin {
   readonly faults: readonly string[];
 }
 
-const head = /^(?:GET|HEAD) (\/[!-"$-~]*) HTTP\/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n/;
+const head =
+  /^(?:GET|HEAD) (\/[!-"$-~]*) HTTP\/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n/;
 
 export async function startObservingOrigin(t: TestContext): Promise<ObservingOrigin> {
   const targets: string[] = [];

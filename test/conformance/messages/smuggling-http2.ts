@@ -35,7 +35,9 @@ const whole = (fields: readonly string[]): string => text(headers(1, fields));
 const withBody = (fields: readonly string[], ...parts: readonly string[]): string =>
   text(
     headers(1, fields, 0),
-    ...parts.map((part, index) => data(1, Buffer.from(part, "latin1"), index === parts.length - 1 ? flag.endStream : 0)),
+    ...parts.map((part, index) =>
+      data(1, Buffer.from(part, "latin1"), index === parts.length - 1 ? flag.endStream : 0),
+    ),
   );
 
 const N = hidden.length;
@@ -64,13 +66,27 @@ const lengths: readonly SmugglingRow[] = [
   ["a body that ends a chunked one", withBody(method("POST"), "0\r\n\r\n", hidden)],
   ["a body of HEAD", withBody(method("HEAD", ...length(N)), hidden)],
   ["a body behind Expect", withBody(list(targetA, "expect", "100-continue", ...length(N)), hidden)],
-  ["a body that is padded", text(
-    headers(1, method("POST", ...length(N)), 0),
-    frame(type.data, flag.endStream | flag.padded, 1, Buffer.concat([Buffer.from([9]), Buffer.from(hidden), Buffer.alloc(9)])),
-  )],
+  [
+    "a body that is padded",
+    text(
+      headers(1, method("POST", ...length(N)), 0),
+      frame(
+        type.data,
+        flag.endStream | flag.padded,
+        1,
+        Buffer.concat([Buffer.from([9]), Buffer.from(hidden), Buffer.alloc(9)]),
+      ),
+    ),
+  ],
   ["a trailer with a length", text(headers(1, method("POST"), 0), data(1, hidden), headers(1, length(0)))],
-  ["a trailer with a coding", text(headers(1, method("POST"), 0), data(1, hidden), headers(1, ["transfer-encoding", "chunked"]))],
-  ["a trailer with a line end", text(headers(1, method("POST"), 0), data(1, "x"), headers(1, ["x", `y\r\n\r\n${hidden}`]))],
+  [
+    "a trailer with a coding",
+    text(headers(1, method("POST"), 0), data(1, hidden), headers(1, ["transfer-encoding", "chunked"])),
+  ],
+  [
+    "a trailer with a line end",
+    text(headers(1, method("POST"), 0), data(1, "x"), headers(1, ["x", `y\r\n\r\n${hidden}`])),
+  ],
   ["a trailer with :path", text(headers(1, method("POST"), 0), data(1, "x"), headers(1, [":path", hiddenTarget]))],
 ].map(([name, bytes]) => [`over HTTP/2: ${name as string}`, "9113 §8.1.1", bytes as string]);
 
@@ -124,11 +140,7 @@ const bytesOfFields: readonly SmugglingRow[] = [
   ["cookies that begin a line together", ["cookie", "a=b\r", "cookie", `\n${hidden}`]],
   ["a range with LF", ["range", `bytes=0-1\n\n${hidden}`]],
   ["an Accept with CR LF", ["accept", `*/*\r\n\r\n${hidden}`]],
-].map(([name, more]) => [
-  `over HTTP/2: ${name as string}`,
-  "9113 §8.2.1",
-  whole(list(targetA, ...(more as string[]))),
-]);
+].map(([name, more]) => [`over HTTP/2: ${name as string}`, "9113 §8.2.1", whole(list(targetA, ...(more as string[])))]);
 
 /** Pseudo-header fields (RFC 9113 §8.3). */
 const pseudo: readonly SmugglingRow[] = [
