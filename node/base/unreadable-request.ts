@@ -25,6 +25,8 @@ export function answerUnreadable(error: ClientError, socket: Duplex): void {
   // The parser reports every further chunk, too. Closing now would reset the connection before the client reads the
   // response.
   if (isLingering(socket) && error.code !== "ECONNRESET") return;
+  // Its last response may still be on its way to the client; then it closes. What comes meanwhile gets no response.
+  if (socket.writableEnded && !socket.destroyed && error.code !== "ECONNRESET") return;
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;

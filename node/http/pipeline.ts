@@ -68,7 +68,7 @@ export function openPipeline(
     if (isClosing(socket)) line.waiting.length = 0;
     line.isAnswering = line.waiting.length > 0;
     if (!line.isAnswering) {
-      if (line.error === undefined || socket.destroyed) events.idle(socket);
+      if (line.error === undefined || isClosing(socket)) events.idle(socket);
       else events.broken(socket, line.error);
       return;
     }

@@ -48,8 +48,14 @@ const unspaced = /^[^\u0000-\u0020\u007f]+$/;
 const forbiddenInValue = /[\u0000\n\r]|^[ \t]|[ \t]$/;
 const decimal = /^\d{1,15}$/;
 
-/** §8.2.2 */
-const connectionFields = new Set(["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"]);
+/** §8.2.2: malformed in requests, and in their trailers. */
+export const connectionFields: ReadonlySet<string> = new Set([
+  "connection",
+  "proxy-connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+]);
 const pseudoFields = new Set([":method", ":scheme", ":authority", ":path"]);
 
 /**

@@ -51,7 +51,16 @@ export async function ask(
   // Not sooner: a server that closes with bytes unread resets the connection, and the end of a response may be lost.
   await line.until((text) => areWhole(text, isHead)).catch(() => undefined);
   if (line.socket.writable) line.send(probe);
-  const answers = readAnswers(await line.rest(), { isHead });
+  const whole = await line.rest();
+  let answers;
+  try {
+    answers = readAnswers(whole, { isHead });
+  } catch (error) {
+    const text = Buffer.concat(pieces).toString("latin1");
+    throw new Error(`${(error as Error).message}: ${pieces.length} pieces of ${JSON.stringify(text)}`, {
+      cause: error,
+    });
+  }
   const isOpen = answers.length > group.length;
   return { answers: answers.slice(0, group.length), isOpen };
 }

@@ -2,6 +2,7 @@
  * Field sections (RFC 9113 §4.3, §6.2, §6.10): a HEADERS frame with its CONTINUATION frames begins a stream, or has the
  * trailers of a request. Every section is decoded, also one that is refused, because the table has to follow.
  */
+import { connectionFields } from "../../http2/request-fields.ts";
 import { endRequest, type Frame, malformed, payFor, payForReset } from "./charging.ts";
 import { type Connection, type Host, limits, type Stream } from "./connection.ts";
 import { meaning } from "./field-meaning.ts";
@@ -97,7 +98,7 @@ function receiveTrailers(connection: Connection, host: Host, stream: Stream, lis
   else endRequest(connection, host, stream);
 }
 
-/** Whether the names are valid, and none begins with a colon. */
+/** Whether the names are valid, none begins with a colon, and none concerns a connection of HTTP/1.1 (§8.2.2). */
 function areTrailers({ count, meanings, names, places }: FieldList): boolean {
   for (let field = 0; field < count; field += 1) {
     const means = (meanings[field] as number) & 0x7f;
@@ -105,7 +106,7 @@ function areTrailers({ count, meanings, names, places }: FieldList): boolean {
     if (means !== meaning.other) continue;
     const name = names[field] as Buffer;
     const text = name.toString("latin1", places[field * 4], places[field * 4 + 1]);
-    if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(text)) return false;
+    if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(text) || connectionFields.has(text)) return false;
   }
   return true;
 }

@@ -308,7 +308,10 @@ export async function openBoth(
   const picture = await photograph(1, { width: 64, height: 48 });
   // A second question to a slow origin would be a matter of the machine's load.
   const secured = certificates === undefined ? {} : { certificates };
-  const settings = { host: { hedging: false }, otherHost: { hedging: false }, decoders: 1, ...secured };
+  // Two edges in the system's time remember what does not exist for as long as the test runs.
+  const imagesHost = { negativeSeconds: 3600 };
+  const assetsHost = { hedging: false, ...imagesHost };
+  const settings = { host: assetsHost, otherHost: assetsHost, imagesHost, decoders: 1, ...secured };
   const edges = [
     await startEdge(t, { ...settings, lanes: lanes?.[0] }),
     await startEdge(t, { ...settings, lanes: lanes?.[1] }),

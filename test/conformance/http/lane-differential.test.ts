@@ -1,9 +1,9 @@
 /**
  * The same requests, in the same groups and pieces, to two edges that are alike: one is asked through a lane, which
  * sends ready responses itself, the other has no lane, and Fastify answers all. A front relays everything to it: Node's
- * server, where it stands alone, resets connections whose client still sends, and cuts off the response. Their responses must be equal, what becomes of the
- * connection, and what they told their metrics. lane-http2-differential.test.ts does the same over HTTP/2; in the long
- * form, both together send 100,000 requests.
+ * server, where it stands alone, resets connections whose client still sends, and cuts off the response. The responses
+ * must be equal, what becomes of the connection, and what both told their metrics. lane-http2-differential.test.ts does
+ * the same over HTTP/2. In the long form, both together send 100,000 requests, otherwise 2 % of them.
  */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";

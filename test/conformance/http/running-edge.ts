@@ -106,16 +106,17 @@ export const otherHostName = "other.cdn.test";
 export const nodeName = "fra1";
 
 /**
- * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `limits` into
- *   its limits; `originPath` is appended to the main host's origin; `decoders` render pictures of img.cdn.test, whose
- *   origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`, a lane stands before the front (over
- *   HTTPS, too, if the lanes have certificates), and the time is that of the system
+ * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `imagesHost`
+ *   into that of pictures, `limits` into its limits; `originPath` is appended to the main host's origin; `decoders`
+ *   render pictures of img.cdn.test, whose origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`,
+ *   a lane stands before the front (over HTTPS, too, if the lanes have certificates), and the time is that of the system
  */
 export async function startEdge(
   t: TestContext,
   settings: {
     host?: object;
     otherHost?: object;
+    imagesHost?: object;
     originPath?: string;
     limits?: object;
     memoryBytes?: number;
@@ -142,7 +143,7 @@ export async function startEdge(
     stringify(
       fleetValue({
         hosts: [
-          { name: "img.cdn.test", kind: "images" },
+          { name: "img.cdn.test", kind: "images", ...settings.imagesHost },
           { name: hostName, kind: "assets", origin: origin.url + (settings.originPath ?? ""), ...settings.host },
           { name: otherHostName, kind: "assets", origin: origin.url, ...settings.otherHost },
         ],

@@ -22,6 +22,11 @@ export const requestCases: readonly Case[] = [
   one("8.1 trailers are accepted", [headers(1, post("/echo"), 0), data(1, "body"), headers(1, ["a", "b"])], ok),
   one("8.1 trailers with a pseudo-header field are malformed", [open1, headers(1, [":path", "/"])], resets(protocol)),
   one(
+    "8.2.2 trailers with Transfer-Encoding are malformed",
+    [open1, headers(1, ["transfer-encoding", "chunked"])],
+    resets(protocol),
+  ),
+  one(
     "8.1.1 a body that is longer than content-length is malformed",
     [headers(1, post("/held", "content-length", "1"), 0), data(1, "four", flag.endStream)],
     resets(protocol),

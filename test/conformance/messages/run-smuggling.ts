@@ -1,6 +1,6 @@
 /**
- * Sends a smuggling case over a connection of its own, and two sentinels behind it: one for what is stored, which a lane
- * or a front may answer itself, and one for what only the origin has. Tells what the client got.
+ * Sends a smuggling case over a connection of its own, and two sentinels behind it: one for what is stored, which a
+ * lane or a front may answer itself, and one for what only the origin has. Tells what the client got.
  */
 import type { ConnectionOptions } from "node:tls";
 import { headers, preface, settings, settingsAck, type } from "../http2/frames.ts";

@@ -1,6 +1,6 @@
 /**
- * Request smuggling: bytes that two servers in a row could divide into requests in different ways. A case has no list of
- * right responses. smuggling.test.ts states what must hold for all of them, and looks at what reaches the origin.
+ * Request smuggling: bytes that two servers in a row could divide into requests in different ways. A case has no list
+ * of right responses. smuggling.test.ts states what must hold for all of them, and looks at what reaches the origin.
  *
  * In targets, `@@@@@` stands for the number of the run, so that every request is known by its target:
  *

@@ -1,6 +1,6 @@
 /**
- * The smuggling corpus at an edge, over HTTP/1.1 and HTTP/2, in the clear and over TLS, in a lane, with a front, and with
- * one that relays all requests to Fastify. There is no list of right responses. This must hold for each case:
+ * The smuggling corpus at an edge, over HTTP/1.1 and HTTP/2, in the clear and over TLS, in a lane, with a front, and
+ * with one that relays all requests to Fastify. There is no list of right responses. This must hold for each case:
  *
  *   - No part of a body, of a field, or of what is no request reaches the origin as a request.
  *   - The origin gets well-formed requests only, and each request of the client at most once.
@@ -173,7 +173,7 @@ test("no case of HTTP/1.1 smuggles a request", async (t) => {
   assert.deepEqual(await runAll(smugglingOverHttp1, runOverHttp1, servers), []);
   for (const { origin } of servers) assert.deepEqual(origin.faults, [], "the origin can read all that it gets");
   if (lanes === undefined) return;
-  assert.ok(lanes.lanes.counts().answered > 100, "the lane answers some");
+  assert.ok(lanes.lanes.counts().answered > 0, "the lane answers some");
   assert.equal(lanes.lanes.restarts(), 0);
 });
 
@@ -199,6 +199,6 @@ test("no case of HTTP/2 smuggles a request", async (t) => {
   assert.deepEqual(await runAll(smugglingOverHttp2, runOverHttp2, [...byNode, ...inLane]), []);
   for (const { origin } of [...byNode, ...inLane]) assert.deepEqual(origin.faults, []);
   if (lanes === undefined) return;
-  assert.ok(lanes.lanes.counts().answered > 100, "the lane answers some");
+  assert.ok(lanes.lanes.counts().answered > 0, "the lane answers some");
   assert.equal(lanes.lanes.restarts(), 0);
 });
