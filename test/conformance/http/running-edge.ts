@@ -109,7 +109,7 @@ export const nodeName = "fra1";
  * @param settings `host` is merged into the main host of the fleet document, `otherHost` into the other, `imagesHost`
  *   into that of pictures, `limits` into its limits; `originPath` is appended to the main host's origin; `decoders`
  *   render pictures of img.cdn.test, whose origin is the same; with `certificates`, it serves HTTPS, too; with `lanes`,
- *   a lane stands before the front (over HTTPS, too, if the lanes have certificates), and the time is that of the system
+ *   a lane stands before the front (over HTTPS, too, if the lanes have certificates), in the time of the system
  */
 export async function startEdge(
   t: TestContext,
