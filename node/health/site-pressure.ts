@@ -3,7 +3,8 @@
  *
  *   requests   all its nodes' requests per second ÷ capacity.requestsPerSecond      for sites that state a capacity
  *   bytes      all its nodes' bytes per second    ÷ capacity.bytesPerSecond
- *   loop       its nodes' mean event-loop delay   ÷ 100 ms                          for all
+ *   loop       its nodes' mean event-loop delay   ÷ 100 ms                          for all (or their lanes' delay,
+ *                                                                                   if that is more)
  *   renders    its nodes' mean waiting renderings ÷ a tenth of limits.renderQueueMax
  *
  * The first two are stated limits. The others show that the machines are exhausted whatever was stated. They count only

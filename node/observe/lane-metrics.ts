@@ -9,6 +9,7 @@ export interface ObservedLanes {
     count: number;
     counts: () => Record<CountName, number>;
     restarts: () => number;
+    delayMs: () => number;
     untold: () => number;
   } | null;
 }
@@ -20,6 +21,9 @@ export function declareLanes(metrics: Metrics, { lanes }: ObservedLanes): void {
     return lanes()?.count ?? 0;
   });
   counter("nearcast_lane_restarts_total", "Lanes that died and were replaced", () => lanes()?.restarts() ?? 0);
+  gauge("nearcast_lane_delay_seconds", "Time that clients wait for a lane, over the last ten seconds", () => {
+    return (lanes()?.delayMs() ?? 0) / 1000;
+  });
   gauge("nearcast_lane_connections", "Open connections of clients in lanes", of("open"));
   counter("nearcast_lane_accepted_total", "Connections that lanes accepted", of("accepted"));
   counter(

@@ -43,7 +43,7 @@ export function addStatus(program: Command, cli: Cli): void {
       "  UP        nodes that are up, out of all nodes",
       "  ADDRESSES what DNS returns for the site",
       "The nodes, as that node sees them:",
-      "  LOOP      the delay of the main thread; a few ms are normal",
+      "  LOOP      the delay of the main thread or of its lanes; a few ms are normal",
       "  QUEUE     renderings that wait",
       "  RELEASE   the release of nearcast that it runs",
       "  ANNOUNCES the prefixes announced over BGP",

@@ -29,7 +29,8 @@ export function openProbing(setup: EdgeSetup, { images }: Servers): Probing {
     requestsPerSecond: load.requestsPerSecond(),
     bytesPerSecond: load.bytesPerSecond(),
     rendersWaiting: images.counts().turns.waiting,
-    loopDelayMs: parts.loop?.delayMs() ?? 0,
+    // A client meets both: the lane that owns its connection, and the main thread if the lane has no response.
+    loopDelayMs: Math.max(parts.loop?.delayMs() ?? 0, parts.lanes?.delayMs() ?? 0),
     answersDns: parts.dns?.answers() ?? false,
   }));
   lifecycle.defer("sibling processes", siblings.close);

@@ -5,6 +5,9 @@ import { failuresBy, handshakeFailures, type TlsCounts } from "../../tls/handsha
 const names = [
   /** Of the lane's loop: several a second, unless it hangs. */
   "turns",
+  /** How often a delay was measured (lane-delay.ts), and the sum. */
+  "delays",
+  "delayMs",
   /** Connections that are open now. */
   "open",
   "accepted",

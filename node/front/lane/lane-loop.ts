@@ -40,6 +40,7 @@ import {
   watch,
 } from "./lane.ts";
 import { settleTouched } from "./http2-clients.ts";
+import { openLaneDelay } from "./lane-delay.ts";
 import type { LaneLimits } from "./lane-limits.ts";
 import { eventsMax, layout } from "./layout.ts";
 import { beginWaiting, continueHandshake } from "./handshakes.ts";
@@ -125,6 +126,13 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
   };
   prepareCalls(lane);
   watch(lane, { descriptor: deps.bell, stamp: bellStamp, watching: 0 }, EPOLLIN);
+  const delay = openLaneDelay(counts, {
+    ring() {
+      lane.words.set([1, 0], layout.control / 4);
+      calls.write(deps.bell, memory.address + layout.control, 8);
+    },
+    nowMs: deps.monotonicMs,
+  });
   let sweptMs = lane.nowMs;
   const byId = (id: number): ListeningSocket | undefined =>
     [...lane.listening.values()].find((listening) => listening.id === id);
@@ -155,6 +163,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
         const stamp = lane.words[at + epollEvent.data / 4 + 1] ?? 0;
         if (stamp === bellStamp) {
           calls.read(deps.bell, memory.address + layout.control, 8);
+          delay.heard();
           deps.takeOrders();
         } else dispatch(lane, events, descriptor, stamp);
       }
@@ -166,6 +175,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
       }
       beginSessions(lane);
       settleTouched(lane);
+      if (count > 0) delay.look();
     },
     listen(id, descriptor, rules) {
       const stamp = nextStamp(lane);

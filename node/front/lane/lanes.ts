@@ -18,6 +18,7 @@ import { type CountName, type Counts, forgetOpen, newCounts, sumOf } from "./cou
 import { type ListenRules } from "./lane.ts";
 import { openControl } from "./lane-control.ts";
 import { type ListenAddress, openListeningSocket } from "./listening-socket.ts";
+import { openLaneDelays } from "./lane-delay.ts";
 import { endLane, order, type Running, type SharedReady, startLane } from "./running-lane.ts";
 import { lostOf, newSentRing, type SentRing, takeSent } from "./sent-ring.ts";
 import { type LaneTlsParts, openTlsOrders, type TlsOrders } from "./tls-orders.ts";
@@ -73,6 +74,8 @@ export interface Lanes {
   readonly refreshTls: () => void;
   /** What lanes have sent themselves since the last call. */
   readonly takeSent: (taken: (number: number, status: number, bodyBytes: number) => void) => void;
+  /** How long clients wait for a lane, mean over the last ten seconds. */
+  readonly delayMs: () => number;
   /** Responses of lanes that were not told, because the main thread was too far behind. */
   readonly untold: () => number;
   /** How often lanes had to be replaced. */
@@ -149,6 +152,8 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
       for (const lane of state.running) if (lane !== undefined) order(lane, change);
     }
   };
+  const delays = openLaneDelays(counts, options.clock);
+  state.timers.add(delays.close);
   refreshTls();
   if (state.tls !== undefined) state.timers.add(options.clock.every(tlsCheckMs, refreshTls));
   const close = async (): Promise<void> => {
@@ -172,6 +177,7 @@ export async function openLanes(options: LanesOptions): Promise<Lanes> {
     takeSent(taken) {
       for (const ring of sent) takeSent(ring, taken);
     },
+    delayMs: delays.delayMs,
     untold: () => sent.reduce((sum, ring) => sum + lostOf(ring), 0),
     restarts: () => state.restarts,
     close,
