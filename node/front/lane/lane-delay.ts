@@ -1,7 +1,7 @@
 /**
- * How long clients wait for a lane: the counterpart of the event loop's delay (observe/loop-meter.ts). A busy lane rings
- * its own bell and measures how long it takes to hear it. epoll returns events in their order, so the bell waits behind
- * every client that was ready before.
+ * How long clients wait for a lane: the counterpart of the event loop's delay (observe/loop-meter.ts). A busy lane
+ * rings its own bell and measures how long it takes to hear it. epoll returns events in their order, so the bell waits
+ * behind every client that was ready before.
  *
  *   lane          ring ── clients that were ready before ──▶ hear: counts one more delay
  *   main thread   every second, reads the counts; the mean of the last ten seconds

@@ -127,9 +127,8 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
   prepareCalls(lane);
   watch(lane, { descriptor: deps.bell, stamp: bellStamp, watching: 0 }, EPOLLIN);
   const delay = openLaneDelay(counts, {
-    ring() {
-      lane.words.set([1, 0], layout.control / 4);
-      calls.write(deps.bell, memory.address + layout.control, 8);
+    ring: () => {
+      ring(lane, deps.bell);
     },
     nowMs: deps.monotonicMs,
   });
@@ -207,6 +206,11 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
       close(lane, epoll);
     },
   };
+}
+
+function ring({ calls, memory, words }: Lane, bell: number): void {
+  words.set([1, 0], layout.control / 4);
+  calls.write(bell, memory.address + layout.control, 8);
 }
 
 /** An event may be about a descriptor that was closed, and used again, since it was reported: the stamp tells. */
