@@ -40,7 +40,7 @@ import {
   watch,
 } from "./lane.ts";
 import { settleTouched } from "./http2-clients.ts";
-import { openLaneDelay } from "./lane-delay.ts";
+import { type LaneDelay, openLaneDelay } from "./lane-delay.ts";
 import type { LaneLimits } from "./lane-limits.ts";
 import { eventsMax, layout } from "./layout.ts";
 import { beginWaiting, continueHandshake } from "./handshakes.ts";
@@ -126,12 +126,7 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
   };
   prepareCalls(lane);
   watch(lane, { descriptor: deps.bell, stamp: bellStamp, watching: 0 }, EPOLLIN);
-  const delay = openLaneDelay(counts, {
-    ring: () => {
-      ring(lane, deps.bell);
-    },
-    nowMs: deps.monotonicMs,
-  });
+  const delay = ownDelay(lane, deps);
   let sweptMs = lane.nowMs;
   const byId = (id: number): ListeningSocket | undefined =>
     [...lane.listening.values()].find((listening) => listening.id === id);
@@ -208,9 +203,14 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
   };
 }
 
-function ring({ calls, memory, words }: Lane, bell: number): void {
-  words.set([1, 0], layout.control / 4);
-  calls.write(bell, memory.address + layout.control, 8);
+function ownDelay({ calls, memory, words }: Lane, { bell, counts, monotonicMs }: LaneDeps): LaneDelay {
+  return openLaneDelay(counts, {
+    ring() {
+      words.set([1, 0], layout.control / 4);
+      calls.write(bell, memory.address + layout.control, 8);
+    },
+    nowMs: monotonicMs,
+  });
 }
 
 /** An event may be about a descriptor that was closed, and used again, since it was reported: the stamp tells. */
