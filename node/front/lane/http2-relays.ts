@@ -72,9 +72,11 @@ function write({ bytes }: Lane, head: string): number {
   return bytes.write(head, layout.relayed, relayedBytesMax, "latin1");
 }
 
+/** A client network may have as many as are free, so half of all if it is alone, and always its share. */
 function mayRelay({ http2, limits: { relaysMax } }: Lane, network: string): boolean {
-  if (http2 === null || http2.relays < relaysMax) return true;
-  return (http2.relaysByNetwork.get(network) ?? 0) < relaysMax / (http2.relaysByNetwork.size + 1);
+  if (http2 === null) return true;
+  const { relays, relaysByNetwork } = http2;
+  return (relaysByNetwork.get(network) ?? 0) < Math.max(relaysMax - relays, relaysMax / (relaysByNetwork.size + 1));
 }
 
 function newRelay(lane: Lane, http2: Http2, stream: Stream): StreamRelay {

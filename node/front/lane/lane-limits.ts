@@ -25,7 +25,7 @@ export interface LaneLimits {
   readonly unsentBytesMax: number;
   /** Beyond, little is read from a pair at once. */
   readonly waitingBytesMax: number;
-  /** Beyond, client networks with more than their share are refused. */
+  /** A client network with more than are free, and more than its share, is refused. */
   readonly relaysMax: number;
 }
 

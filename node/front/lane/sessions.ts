@@ -348,6 +348,8 @@ function take(lane: Lane, pair: Pair, kind: number, value: number): void {
   const { client, user } = pair;
   switch (kind) {
     case toLane.data:
+      // "taken" may wait behind a body that the client does not read. Nobody else's session may wait for that.
+      noteTaken(lane, pair);
       pair.leftBytes = value;
       return;
     case toLane.end:

@@ -20,7 +20,9 @@ import {
   ping,
   type Raw,
   reset,
+  setting,
   type,
+  windowUpdate,
 } from "../../../conformance/http2/frames.ts";
 import { ask, get, openSession, responseOf, startRequest } from "../../http2/ask.ts";
 
@@ -111,6 +113,24 @@ test("twenty large bodies on one connection, with small windows and a slow reade
     assert.equal(hashOf(body), wanted);
   }
   assert.equal(scene.count("http2Streams"), 0);
+});
+
+test("while clients read nothing of 300 large bodies, another one loads a page of 100 objects", async (t) => {
+  const scene = await openScene(t);
+  if (scene === undefined) return;
+  for (let connections = 0; connections < 5; connections += 1) {
+    const raw = await openFrames(t, scene.listener, [setting.initialWindowSize, 2 ** 31 - 1]);
+    raw.socket.pause();
+    raw.send(windowUpdate(0, 2 ** 30));
+    for (let id = 1; id < 120; id += 2) raw.send(headers(id, fields("/large")));
+  }
+  await until("all have asked", () => scene.count("http2Streams") === 300);
+  const session = await openSession(t, scene.listener);
+  const signal = AbortSignal.timeout(5000);
+  const page = Promise.all(Array.from({ length: 100 }, async (_, index) => await ask(session, get(`/${index}`))));
+  const late = once(signal, "abort").then(() => assert.fail("the page is not there after 5 s"));
+  for (const [index, { body }] of (await Promise.race([page, late])).entries()) assert.equal(`${body}`, `/${index}`);
+  assert.equal(scene.count("refused"), 0);
 });
 
 test("a client that resets a stream, or leaves, ends the session of the main thread", async (t) => {
