@@ -6,6 +6,7 @@
  */
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { InLine } from "../front/session-turns.ts";
+import { beginResponse } from "./begin-response.ts";
 import type { Connection, State, Waiting } from "./connection.ts";
 import { cut } from "./cut.ts";
 import { headOf, type Http2Request, plainOf, readRequest } from "./request-fields.ts";
@@ -126,7 +127,7 @@ function openResponse(stream: ServerHttp2Stream): Response {
   const respond = (endStream: boolean): void => {
     const fields = head;
     head = null;
-    if (fields !== null && !stream.destroyed && !stream.closed) stream.respond(fields, { endStream });
+    if (fields !== null && !stream.destroyed && !stream.closed) beginResponse(stream, fields, endStream);
   };
   const reader = createResponseReader({
     interim(status, fields) {

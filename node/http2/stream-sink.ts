@@ -6,6 +6,7 @@
  */
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Sink } from "../deliver/sink.ts";
+import { beginResponse } from "./begin-response.ts";
 import { cut } from "./cut.ts";
 import { responseFields } from "./response-fields.ts";
 
@@ -34,7 +35,7 @@ export function streamSink(stream: ServerHttp2Stream, date: () => string): Sink 
   const respond = (hasBody: boolean): void => {
     const fields = list;
     list = null;
-    if (fields !== null && !isGone()) stream.respond(fields, { endStream: !hasBody });
+    if (fields !== null && !isGone()) beginResponse(stream, fields, !hasBody);
   };
   const write = (chunk: Buffer): boolean => {
     respond(true);

@@ -1,6 +1,7 @@
 /** HTTP/2 connections: hits, relayed requests, and how both end. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import type { ServerResponse } from "node:http";
 import { constants } from "node:http2";
 import { test } from "node:test";
 import { turnsUntil } from "../../support/turns-until.ts";
@@ -146,6 +147,26 @@ test("the body of a request is not read, and does not keep the response", async 
   const { status, body, code } = await answered;
   assert.deepEqual([status, body.toString(), code], [200, "POST /post", NGHTTP2_NO_ERROR]);
   assert.equal((await ask(session, get("/hit/after"))).status, 200);
+});
+
+test("a response of fields alone ends a request whose body is still under way (RFC 9113 §8.1)", async (t) => {
+  const application = (_: unknown, response: ServerResponse): void => void response.writeHead(304).end();
+  const { listener } = await startHttp2(t, { application });
+  const session = await openSession(t, listener);
+  for (const [method, target] of [
+    ["HEAD", "/hit/1"],
+    ["HEAD", "/large/100000"],
+    ["HEAD", "/other"],
+    ["POST", "/other"],
+  ] as const) {
+    for (const bodyBytes of [0, 5000]) {
+      const stream = startRequest(session, get(target).with(1, method), true);
+      const answered = responseOf(stream);
+      if (bodyBytes > 0) stream.write(Buffer.alloc(bodyBytes));
+      const { body, code } = await answered;
+      assert.deepEqual([body.length, code], [0, NGHTTP2_NO_ERROR], `${method} ${target}`);
+    }
+  }
 });
 
 test("a connection starts one request per turn, so that others are served in between", async (t) => {
