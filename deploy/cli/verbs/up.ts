@@ -245,19 +245,27 @@ async function untilAllSeeAll(cli: Cli, output: Output, nodes: readonly NodePlac
     const unseen = (await Promise.all(nodes.map(unseenBy))).flat();
     if (unseen.length === 0) return;
     if (cli.clock.monotonicMs() >= deadlineMs) {
-      output.note(`after ${seeTimeoutMs / 1000} s, not every node sees every other node up: ${unseen.join(", ")}`);
+      output.note(`after ${seeTimeoutMs / 1000} s, not every node answers with all sites: ${unseen.join(", ")}`);
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }
 
-/** The nodes that this one does not see up. Sites are not a measure: they count as up until their nodes are probed. */
+interface Seen {
+  readonly sites?: readonly { readonly nodes?: readonly { readonly name?: string; readonly state?: string }[] }[];
+  readonly dns?: { readonly isCurrent?: boolean };
+}
+
+/**
+ * The nodes that this one does not see up, or whose state its answers do not use yet. Sites are not a measure: they
+ * count as up until their nodes are probed.
+ */
 async function unseenBy(asked: NodePlace): Promise<string[]> {
-  const { body } = await askAdmin(asked, "/status");
-  const { sites = [] } = body as { sites?: readonly { nodes?: readonly { name?: string; state?: string }[] }[] };
-  const seen = sites.flatMap(({ nodes = [] }) => nodes);
-  return seen.filter(({ state }) => state !== "up").map(({ name, state }) => `${name} is ${state} for ${asked.name}`);
+  const { sites = [], dns } = (await askAdmin(asked, "/status")).body as Seen;
+  const unseen = sites.flatMap(({ nodes = [] }) => nodes).filter(({ state }) => state !== "up");
+  if (unseen.length > 0) return unseen.map(({ name, state }) => `${name} is ${state} for ${asked.name}`);
+  return dns?.isCurrent === false ? [`DNS of ${asked.name} still answers from older states`] : [];
 }
 
 /** The edges stop first, all at once: while they finish their requests, the origin still answers them. */

@@ -42,12 +42,17 @@ export function openDnsHosting(deps: {
 }): DnsHosting {
   const { part, inputs, soonestChangesMs, secrets, log } = deps;
   let version = 0;
+  /** Updates that were begun; the last of them that is in force. */
+  let begun = 0;
+  let inForce = 0;
   let hasBegun = false;
   let isClosed = false;
   const first = Promise.withResolvers<void>();
 
   async function update(started: DnsPart, taken: DnsInputs): Promise<void> {
+    const number = (begun += 1);
     await started.update(taken);
+    inForce = Math.max(inForce, number);
     version = taken.version;
     first.resolve();
   }
@@ -89,7 +94,9 @@ export function openDnsHosting(deps: {
     status() {
       if (part === undefined) return null;
       const [addresses, threads, connections] = [part.addresses(), part.threads(), part.connections()];
-      return { version, geo: part.geo(), addresses, threads, connections, ...part.stats() };
+      // False while answers are still based on an older document, or on older states of sites.
+      const isCurrent = begun > 0 && inForce === begun;
+      return { version, isCurrent, geo: part.geo(), addresses, threads, connections, ...part.stats() };
     },
     async close() {
       isClosed = true;

@@ -42,7 +42,8 @@ async function configOf(t: TestContext, addresses: readonly object[]): Promise<E
     admin: { host, port: 0 },
     decoders: { processes: 1 },
     dns: { addresses, geoFiles: [], threads: 0 },
-    drainMs: 0,
+    // Long enough for a probe while it drains.
+    drainMs: 1000,
   });
   assert(checked.ok, JSON.stringify(checked));
   return checked.value;

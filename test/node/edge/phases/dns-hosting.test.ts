@@ -96,6 +96,33 @@ test("a document that can't be used leaves names as they were; the next one is t
   assert.equal(names.version(), 2);
 });
 
+test("the status tells whether answers are based on the newest inputs", async () => {
+  const { updates, part } = scriptedDns();
+  const { names, state } = open(part);
+  const isCurrent = (): unknown => names.status()?.["isCurrent"];
+  assert.equal(isCurrent(), false);
+  state.version = 1;
+  const started = names.begin();
+  updates[0]?.done.resolve();
+  await started;
+  assert.equal(isCurrent(), true);
+  state.version = 2;
+  names.refresh();
+  names.refresh();
+  assert.equal(isCurrent(), false);
+  // An update resolves as well when newer inputs are in force: here, the older one ends last.
+  updates[2]?.done.resolve();
+  await turn();
+  assert.equal(isCurrent(), true);
+  updates[1]?.done.resolve();
+  await turn();
+  assert.equal(isCurrent(), true);
+  names.refresh();
+  updates[3]?.done.reject(new Error("no zones"));
+  await turn();
+  assert.equal(isCurrent(), false);
+});
+
 test("closing cuts off the first update, and later inputs go nowhere", async () => {
   const { told, updates, part } = scriptedDns();
   const { names, state, lines } = open(part);
