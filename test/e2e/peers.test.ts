@@ -15,6 +15,18 @@ test("the nodes of a site are one cache, also while one of them is killed", asyn
     const all = await Promise.all(edges.map(async (edge) => await edge.status()));
     return all.every((status) => JSON.stringify(status["sites"]).split('"up"').length > 3);
   });
+  /**
+   * Until every edge has applied the events of all uploads. One that is applied after a picture's first request would
+   * make an edge ask for it again. Events are applied in order: the purge is the last one.
+   */
+  const allAreUpToDate = async (): Promise<void> => {
+    const { seq } = (await (await world.api("POST", "/purges", { names: ["none.jpg"] })).json()) as { seq: number };
+    await until("all have applied the uploads", async () => {
+      const all = await Promise.all(edges.map(async (edge) => await edge.status()));
+      return all.every(({ feed }) => ((feed as { position: { seq: number } | null }).position?.seq ?? 0) >= seq);
+    });
+  };
+  await allAreUpToDate();
   const total = async (name: string): Promise<number> => {
     const all = await Promise.all(edges.map(async (edge) => (await edge.metrics()).get(name) ?? 0));
     return all.reduce((sum, one) => sum + one, 0);
@@ -58,6 +70,7 @@ test("the nodes of a site are one cache, also while one of them is killed", asyn
     await Promise.all(
       late.map(async (name, index) => await world.api("PUT", `/images/${name}`, await photograph(50 + index))),
     );
+    await allAreUpToDate();
     const asked = late.flatMap((name) => rest.map(async (edge) => await get(edge, name)));
     await dead.program().kill("SIGKILL");
     await Promise.all(asked);
