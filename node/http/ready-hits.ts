@@ -8,7 +8,7 @@
  * A ready response is no longer used when
  * - the fleet document changes, a purge arrives, or the node is not ready: one number, the stamp, covers these;
  * - what it was made of is replaced or removed: forget();
- * - it is not fresh, or was added a minute ago: then hits.ts decides again.
+ * - it is not fresh, or was added ten minutes ago: then hits.ts decides again.
  *
  * Caches and peers learn of uses a little later, in batches.
  */
@@ -42,13 +42,19 @@ const copiedForLanesBytesMax = 32 * 1024;
 const copiedWithoutFileBytesMax = 256 * 1024;
 /** Larger bodies on disk are left to hits.ts, as is their reading. */
 const fileBytesMax = 1024 * 1024;
-/** Bodies on disk that lanes may send: some 200 bytes each. Most share their file with many others. */
+/**
+ * Bodies on disk that lanes may send: some 200 bytes each. Most share their file with many others. The oldest make room
+ * for new ones.
+ */
 const pinnedMax = 65_536;
-/** After this time a response is decided on again, whatever happened to it. */
-const decidedAgainMs = 60_000;
+/**
+ * After this time a response is decided on again, whatever happened to it. Shorter, and the many objects that are asked
+ * for now and then would seldom have a ready response.
+ */
+const decidedAgainMs = 600_000;
 const unpinnedEveryMs = 1000;
 /** Requests that were seen once: hashes, each of which replaces another. */
-const onceSlots = 16_384;
+const onceSlots = 65_536;
 const usesReportedMs = 50;
 
 /** Which response was sent, for counting. */
@@ -61,7 +67,6 @@ export interface ReadyAbout {
 
 /** A body on disk that lanes may send. */
 interface Pinned {
-  readonly number: number;
   readonly file: PinnedFile;
   readonly untilMs: number;
 }
@@ -124,7 +129,7 @@ interface State extends ReadyHitsParts {
   /** Numbers of records, by what they were made of. */
   readonly numbersOf: Map<string, Set<number>>;
   readonly seenOnce: Int32Array;
-  pinned: Pinned[];
+  readonly pinned: Map<number, Pinned>;
   /** Not to be found any more, and the mark from which nobody uses them. */
   unpinned: { readonly mark: number; readonly files: readonly PinnedFile[] }[];
   usedNow: ReadyAbout[];
@@ -134,7 +139,10 @@ interface State extends ReadyHitsParts {
 export function openReadyHits(parts: ReadyHitsParts): ReadyHits {
   const { memory, settle, clock } = parts;
   const numbersOf = new Map<string, Set<number>>();
+  const pinned = new Map<number, Pinned>();
   const dropped = (about: ReadyAbout, number: number): void => {
+    pinned.get(number)?.file.release();
+    pinned.delete(number);
     for (const key of keysOf(about)) {
       const numbers = numbersOf.get(key);
       numbers?.delete(number);
@@ -148,7 +156,7 @@ export function openReadyHits(parts: ReadyHitsParts): ReadyHits {
     answer: newReadyAnswer(),
     numbersOf,
     seenOnce: new Int32Array(onceSlots),
-    pinned: [],
+    pinned,
     unpinned: [],
     usedNow: [],
     endsAt: createHeadEnds(parts.keepAliveSeconds),
@@ -181,9 +189,9 @@ export function openReadyHits(parts: ReadyHitsParts): ReadyHits {
     counts: table.counts,
     close() {
       for (const stop of stops) stop();
-      for (const { file } of state.pinned) file.release();
+      for (const { file } of state.pinned.values()) file.release();
       for (const { files } of state.unpinned) for (const file of files) file.release();
-      state.pinned = [];
+      state.pinned.clear();
       state.unpinned = [];
     },
   };
@@ -241,8 +249,10 @@ function offer(state: State, { bytes, head }: FrontRequest, host: Host, delivery
     body.file?.release();
     return;
   }
-  if (body.file !== undefined)
-    state.pinned.push({ number, file: body.file, untilMs: state.clock.monotonicMs() + decidedAgainMs });
+  if (body.file !== undefined) {
+    state.pinned.set(number, { file: body.file, untilMs: state.clock.monotonicMs() + decidedAgainMs });
+    if (state.pinned.size > pinnedMax) unpinOldest(state);
+  }
   for (const key of keysOf(about)) {
     const numbers = state.numbersOf.get(key);
     if (numbers === undefined) state.numbersOf.set(key, new Set([number]));
@@ -252,7 +262,7 @@ function offer(state: State, { bytes, head }: FrontRequest, host: Host, delivery
 
 /** The body as a ready response can have it: a small one is copied, a larger one is sent from its file. */
 function bodyOf(
-  { hasLanes, pinned }: State,
+  { hasLanes }: State,
   { body, lengthBytes }: Delivery,
 ): { readonly ready: ReadyBody; readonly file?: PinnedFile } | undefined {
   const copied = (bytesMax: number): { readonly ready: ReadyBody } | undefined => {
@@ -263,7 +273,7 @@ function bodyOf(
   const small = copied(copiedForLanesBytesMax);
   if (small !== undefined) return small;
   if (body.kind === "stream" || lengthBytes === null || lengthBytes > fileBytesMax) return undefined;
-  const file = pinned.length < pinnedMax ? body.pin?.() : undefined;
+  const file = body.pin?.();
   if (file === "soon") return undefined; // the next request asks again
   if (file === undefined) return copied(copiedWithoutFileBytesMax);
   const { descriptor, offset } = file;
@@ -275,19 +285,32 @@ function bodyOf(
  * when no lane can be sending from them any more.
  */
 function unpin(state: State): void {
-  const { table, clock } = state;
+  const { pinned, table, clock } = state;
   const nowMs = clock.monotonicMs();
-  const isOver = ({ file, untilMs }: Pinned): boolean => untilMs <= nowMs || file.isRemoved();
-  const over = state.pinned.filter(isOver);
-  if (over.length > 0) {
-    state.pinned = state.pinned.filter((one) => !isOver(one));
-    for (const { number } of over) table.unlink(number);
-    state.unpinned.push({ mark: table.mark(), files: over.map(({ file }) => file) });
-  }
+  const over: number[] = [];
+  for (const [number, { file, untilMs }] of pinned) if (untilMs <= nowMs || file.isRemoved()) over.push(number);
+  unpinAll(state, over);
   while (state.unpinned[0] !== undefined && table.isOver(state.unpinned[0].mark)) {
     for (const file of state.unpinned[0].files) file.release();
     state.unpinned.shift();
   }
+}
+
+/** Some at a time: lanes have to pass a mark for each time. */
+function unpinOldest(state: State): void {
+  unpinAll(state, [...state.pinned.keys()].slice(0, pinnedMax / 16));
+}
+
+function unpinAll({ table, pinned, unpinned }: State, numbers: readonly number[]): void {
+  if (numbers.length === 0) return;
+  const files: PinnedFile[] = [];
+  for (const number of numbers) {
+    table.unlink(number);
+    const file = pinned.get(number)?.file;
+    if (file !== undefined) files.push(file);
+    pinned.delete(number);
+  }
+  unpinned.push({ mark: table.mark(), files });
 }
 
 function reportUses(state: State): void {

@@ -75,7 +75,6 @@ interface State<About> {
   refused: number;
 }
 
-/** @param dropped called when a record's memory is about to be used again: nobody reads the record any more */
 /**
  * @param events.dropped a record's memory is about to be used again: nobody reads it any more
  * @param events.settle called before that, to count what is known about uses of records

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import { Writable } from "node:stream";
 import { test } from "node:test";
 import { type Random, seededRandom } from "#base/random.ts";
+import type { Pin } from "#base/body.ts";
 import type { Host } from "#document/schema/hosts.ts";
 import { headerBlockOf } from "../../../node/cache/object.ts";
 import { deliver } from "../../../node/deliver/deliver.ts";
@@ -31,7 +32,7 @@ interface Scene {
   readonly uses: [StoredResponse, number][];
 }
 
-function scene(): Scene {
+function scene({ hasLanes = false } = {}): Scene {
   const clock = fakeClock();
   const uses: [StoredResponse, number][] = [];
   const noteUses = (stored: StoredResponse, times: number): void => void uses.push([stored, times]);
@@ -40,7 +41,7 @@ function scene(): Scene {
   const ready = openReadyHits({
     node,
     memory,
-    hasLanes: false,
+    hasLanes,
     settle: () => undefined,
     used,
     keepAliveSeconds,
@@ -180,7 +181,7 @@ test("any conditions and ranges get the same response as from a decision", async
   assert.ok(taken > total / 3, `only ${taken} of ${total} requests were answered`);
 });
 
-test("a response is used from its second request on, for a minute, and no longer than it is fresh", async () => {
+test("a response is used from its second request on, for ten minutes, and no longer than it is fresh", async () => {
   const one = scene();
   const { ready, clock } = one;
   const text = get("/a.jpg");
@@ -195,10 +196,10 @@ test("a response is used from its second request on, for a minute, and no longer
   clock.advance(1);
   assert.equal(answered(one, text), undefined, "it is stale");
   remember(one, text, hit(clock, Buffer.from("abc")));
-  clock.advance(59_999);
+  clock.advance(599_999);
   assert.ok(answered(one, text));
   clock.advance(1);
-  assert.equal(answered(one, text), undefined, "it was added a minute ago");
+  assert.equal(answered(one, text), undefined, "it was added ten minutes ago");
 });
 
 test("what is replaced, purged, or selected by another field is not used", () => {
@@ -239,4 +240,34 @@ test("uses are reported together, once", async () => {
   );
   one.clock.advance(500);
   assert.equal(one.uses.length, 1);
+});
+
+test("files are pinned for as long as their records last, for ten minutes at most, and until they are removed", () => {
+  const one = scene({ hasLanes: true });
+  const { clock, ready } = one;
+  const open = new Set<number>();
+  const removed = new Set<number>();
+  const add = (number: number): void => {
+    const lengthBytes = 100_000;
+    const pin = (): Pin => {
+      open.add(number);
+      const release = (): void => assert.ok(open.delete(number), "each is released once");
+      return { descriptor: 7, offset: 0, isRemoved: () => removed.has(number), release };
+    };
+    const unread = (): never => assert.fail("nothing reads it here");
+    const body = { kind: "ranges", open: unread, borrow: unread, pin } as const;
+    remember(one, get(`/${number}.jpg`), hit(clock, Buffer.alloc(0), { body, lengthBytes }));
+  };
+  for (let number = 0; number < 500; number += 1) add(number);
+  const records = ready.counts().records;
+  assert.ok(records > 20 && records < 400, `the ring holds ${records} records`);
+  assert.ok(open.size >= records && open.size < 450, `${open.size} files for ${records} records`);
+  removed.add(499);
+  clock.advance(1000);
+  assert.ok(!open.has(499) && open.has(498));
+  clock.advance(599_000);
+  assert.equal(open.size, 0);
+  add(500);
+  ready.close();
+  assert.equal(open.size, 0);
 });
