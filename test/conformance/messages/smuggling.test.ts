@@ -185,7 +185,10 @@ test("no case of HTTP/1.1 smuggles a request", async (t) => {
   for (const { origin } of servers) assert.deepEqual(origin.faults, [], "the origin can read all that it gets");
   if (lanes === undefined) return;
   const { answered } = lanes.lanes.counts();
-  assert.ok(answered > smugglingOverHttp1.length, `the lane answers ${answered} requests, such as those before the cases`);
+  assert.ok(
+    answered > smugglingOverHttp1.length,
+    `the lane answers ${answered} requests, such as those before the cases`,
+  );
   assert.equal(lanes.lanes.restarts(), 0);
 });
 
@@ -212,6 +215,9 @@ test("no case of HTTP/2 smuggles a request", async (t) => {
   for (const { origin } of [...byNode, ...inLane]) assert.deepEqual(origin.faults, []);
   if (lanes === undefined) return;
   const { answered } = lanes.lanes.counts();
-  assert.ok(answered > smugglingOverHttp1.length, `the lane answers ${answered} requests, such as those before the cases`);
+  assert.ok(
+    answered > smugglingOverHttp1.length,
+    `the lane answers ${answered} requests, such as those before the cases`,
+  );
   assert.equal(lanes.lanes.restarts(), 0);
 });
