@@ -1,11 +1,16 @@
 /**
- * Too many connections: idle ones make room for new ones, first those of the client networks that have the most. So
- * whoever opens connections and leaves them idle loses them, and nobody else is refused. A connection with an
- * incomplete request counts as idle; otherwise, one byte on each would keep them all.
+ * Too many connections: some make room for new ones.
  *
- *   idle connections of   A ████████████      A ██████
- *   each network          B ██████        ─▶  B ██████     none keeps more than the level
- *                         C ██                C ██
+ *   1. Idle ones, first those of the client networks that have the most. So whoever opens connections and leaves them
+ *      idle loses them. A connection with an incomplete request counts as idle; otherwise, one byte on each would keep
+ *      them all.
+ *   2. If these are too few, those with a response in progress, but only of networks that clearly have more than the
+ *      newcomer's, and more than a share that nobody loses. First go the ones whose clients do not read. So whoever
+ *      opens many connections, and reads nothing, keeps nobody out but itself.
+ *
+ *   connections of    A ████████████      A ██████
+ *   each network      B ██████        ─▶  B ██████     none keeps more than the level
+ *                     C ██                C ██
  *
  * The connections of all protocols are one crowd.
  */
@@ -13,31 +18,45 @@
 export interface Crowd {
   readonly connectionsMax: number;
   readonly groups: Group[];
+  /** The last time that nobody could make room for a newcomer. */
+  census: Census | null;
 }
 
 /** The connections of one protocol. */
 export interface Group {
   readonly size: () => number;
-  /** Those without a response in progress, even if a request has begun, the oldest first. */
-  readonly idle: () => Idle[];
+  /** The oldest first. */
+  readonly members: () => Member[];
 }
 
-export interface Idle {
+export interface Member {
   readonly network: () => string;
+  /** Without a response in progress, even if a request has begun; with one that its client does not read; any other. */
+  readonly is: "idle" | "stalled" | "busy";
   /** Closes it; it is no longer counted afterwards. */
   readonly close: () => void;
 }
 
+/** How many connections each network had. */
+export interface Census {
+  readonly takenMs: number;
+  readonly counts: ReadonlyMap<string, number>;
+  /** Of the largest. */
+  readonly most: number;
+}
+
 /** This share of all connections is closed at a time, so that they are not all counted for each new one. */
 const freedShare = 1 / 16;
+/** A network does not lose responses in progress while it has no more than this share of all connections. */
+const securedShare = 1 / 64;
+/** Until then, nobody is looked for again on behalf of those for whom there was nobody. */
+const censusMs = 100;
 
 /** Whether one more connection may stay: there is room, or room was made. */
-export function hasRoom(crowd: Crowd): boolean {
-  const { groups, connectionsMax } = crowd;
-  if (sizeOf(crowd) < connectionsMax) return true;
-  const idle = groups.flatMap((group) => group.idle());
-  for (const { close } of crowdOf(idle, () => true, Math.ceil(connectionsMax * freedShare))) close();
-  return sizeOf(crowd) < connectionsMax;
+export function hasRoom(crowd: Crowd, newcomer: () => string, nowMs: number): boolean {
+  if (sizeOf(crowd) < crowd.connectionsMax) return true;
+  makeRoom(crowd, newcomer(), nowMs);
+  return sizeOf(crowd) < crowd.connectionsMax;
 }
 
 function sizeOf({ groups }: Crowd): number {
@@ -46,40 +65,75 @@ function sizeOf({ groups }: Crowd): number {
   return size;
 }
 
-/**
- * The idle ones to be closed so that there is room for `wanted` others; fewer if there are no more.
- * @param all in the order in which they came
- */
-export function crowdOf<One extends { readonly network: () => string }>(
-  all: Iterable<One>,
-  isIdleOne: (one: One) => boolean,
-  wanted: number,
-): One[] {
-  const idle = [...all].filter(isIdleOne);
-  const idleOf = new Map<string, number>();
-  for (const one of idle) idleOf.set(one.network(), (idleOf.get(one.network()) ?? 0) + 1);
-  const level = levelFor([...idleOf.values()], wanted);
-  return idle.filter((one) => {
-    const left = idleOf.get(one.network()) ?? 0;
-    if (left <= level) return false;
-    idleOf.set(one.network(), left - 1);
+/** @param newcomer a client network; undefined: it is not known, and only idle ones make room */
+export function makeRoom(crowd: Crowd, newcomer: string | undefined, nowMs: number): void {
+  const { groups, connectionsMax, census } = crowd;
+  if (census !== null && nowMs - census.takenMs < censusMs && census.most <= keptBy(census, newcomer, connectionsMax)) {
+    return;
+  }
+  crowd.census = null;
+  const all = groups.flatMap((group) => group.members());
+  const wanted = Math.ceil(connectionsMax * freedShare);
+  const idle = all.filter(({ is }) => is === "idle");
+  const leaving = new Set(above(idle, levelFor([...countsOf(idle).values()], wanted)));
+  if (leaving.size < wanted) {
+    const staying = all.filter((one) => !leaving.has(one));
+    const taken = censusOf(staying, nowMs);
+    const kept = keptBy(taken, newcomer, connectionsMax);
+    const large = [...taken.counts.values()].filter((count) => count > kept);
+    const level = Math.max(kept, levelFor(large, wanted - leaving.size));
+    const stalledFirst = [...staying.filter(isStalled), ...staying.filter((one) => !isStalled(one))];
+    for (const one of above(stalledFirst, level)) leaving.add(one);
+    if (leaving.size === 0) crowd.census = taken;
+  }
+  for (const { close } of leaving) close();
+}
+
+const isStalled = ({ is }: Member): boolean => is === "stalled";
+
+/** How many connections no network loses to this newcomer. */
+function keptBy({ counts }: Census, newcomer: string | undefined, connectionsMax: number): number {
+  if (newcomer === undefined) return Infinity;
+  return Math.max(2 * ((counts.get(newcomer) ?? 0) + 1), Math.ceil(connectionsMax * securedShare));
+}
+
+function censusOf(all: readonly Member[], takenMs: number): Census {
+  const counts = countsOf(all);
+  let most = 0;
+  for (const count of counts.values()) most = Math.max(most, count);
+  return { takenMs, counts, most };
+}
+
+function countsOf(all: readonly Member[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { network } of all) counts.set(network(), (counts.get(network()) ?? 0) + 1);
+  return counts;
+}
+
+/** Those that have to go so that no network has more than the level: of each network the first ones. */
+function above(all: readonly Member[], level: number): Member[] {
+  const left = countsOf(all);
+  return all.filter(({ network }) => {
+    const count = left.get(network()) ?? 0;
+    if (count <= level) return false;
+    left.set(network(), count - 1);
     return true;
   });
 }
 
 /**
  * How many each may keep, so that at least `wanted` go in all; 0 when there are no more than that.
- * @param counts of each; at least one
+ * @param counts of each
  */
 export function levelFor(counts: readonly number[], wanted: number): number {
   const sorted = counts.toSorted((a, b) => b - a);
-  let above = 0;
+  let over = 0;
   for (const [index, count] of sorted.entries()) {
-    above += count;
+    over += count;
     const next = sorted[index + 1] ?? 0;
     // Down to the next one's count, these go.
-    if (above - (index + 1) * next < wanted) continue;
-    return Math.floor((above - wanted) / (index + 1));
+    if (over - (index + 1) * next < wanted) continue;
+    return Math.floor((over - wanted) / (index + 1));
   }
   return 0;
 }

@@ -8,7 +8,7 @@
 import { clientNetworkOf } from "#base/client-network.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Connection, FrontParts, State } from "./connection.ts";
-import { hasRoom, type Idle } from "./crowd.ts";
+import { hasRoom, type Member } from "./crowd.ts";
 import { dateField } from "./date-field.ts";
 import { joinedBytesMax, openLaneSink } from "./lane-sink.ts";
 import { answered, arrived, ended } from "./reading.ts";
@@ -47,7 +47,7 @@ export function openFront(parts: FrontParts): Front {
     },
     isDraining: false,
   };
-  state.crowd.groups.push({ size: () => state.connections.size, idle: () => idleOf(state) });
+  state.crowd.groups.push({ size: () => state.connections.size, members: () => membersOf(state) });
   return {
     accept(socket) {
       accept(state, socket);
@@ -86,20 +86,20 @@ export function openFront(parts: FrontParts): Front {
   };
 }
 
-/** Those that wait for their clients: idle, or with an incomplete request. */
-function idleOf(state: State): Idle[] {
+/** Those that wait for their clients are idle, also with an incomplete request. */
+function membersOf(state: State): Member[] {
   const { connections } = state;
-  const idle: Idle[] = [];
+  const members: Member[] = [];
   for (const connection of connections) {
-    if (isBusy(state, connection)) continue;
-    const { socket } = connection;
+    const { network, socket } = connection;
     const close = (): void => {
       connections.delete(connection);
       socket.destroy();
     };
-    idle.push({ network: connection.network, close });
+    const is = !isBusy(state, connection) ? "idle" : socket.writableNeedDrain ? "stalled" : "busy";
+    members.push({ network, is, close });
   }
-  return idle;
+  return members;
 }
 
 /** Whether a response is in progress, or a request waits for its turn. */
@@ -109,15 +109,17 @@ function isBusy({ isAnswering }: State, { phase, relay }: Connection): boolean {
 }
 
 function accept(state: State, socket: ClientConnection): void {
-  if (!hasRoom(state.crowd)) {
+  const { remoteAddress } = socket;
+  let known: string | undefined;
+  const network = (): string => (known ??= clientNetworkOf(remoteAddress));
+  const sinceMs = state.clock.monotonicMs();
+  if (!hasRoom(state.crowd, network, sinceMs)) {
     socket.destroy();
     return;
   }
-  const { remoteAddress } = socket;
-  let network: string | undefined;
   const connection: Connection = {
     socket,
-    network: () => (network ??= clientNetworkOf(remoteAddress)),
+    network,
     heldBytes: 0,
     sink: openLaneSink(socket, state.common),
     isSecure: isEncrypted(socket),
@@ -130,7 +132,7 @@ function accept(state: State, socket: ClientConnection): void {
     isWanted: false,
     pieces: 0,
     droppedBytes: 0,
-    sinceMs: state.clock.monotonicMs(),
+    sinceMs,
     hasAnswered: false,
     isEnded: false,
   };

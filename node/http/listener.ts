@@ -268,7 +268,7 @@ function putInFront(
   const { answer, isAnswering, clock, connectionsMax } = options;
   const serve = server.listeners("connection") as ((this: Server, connection: object) => void)[];
   server.removeAllListeners("connection");
-  const crowd: Crowd = { connectionsMax, groups: [] };
+  const crowd: Crowd = { connectionsMax, groups: [], census: null };
   const sessionTurns = openSessionTurns(clock, waits.headers);
   const common = {
     sessionTurns,

@@ -7,7 +7,7 @@
  */
 import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import { clientNetworkOf } from "#base/client-network.ts";
-import { hasRoom, type Idle } from "../front/crowd.ts";
+import { hasRoom, type Member } from "../front/crowd.ts";
 import { dateField } from "../front/date-field.ts";
 import { answer } from "./answering.ts";
 import type { Connection, Http2Parts, Http2Socket, State, Waiting } from "./connection.ts";
@@ -38,7 +38,7 @@ export function openHttp2(parts: Http2Parts): Http2 {
     date: dateField(parts.clock),
     isDraining: false,
   };
-  state.crowd.groups.push({ size: () => state.connections.size, idle: () => idleOf(state) });
+  state.crowd.groups.push({ size: () => state.connections.size, members: () => membersOf(state) });
   return {
     accept(socket) {
       accept(state, socket);
@@ -59,17 +59,23 @@ export function openHttp2(parts: Http2Parts): Http2 {
   };
 }
 
-function idleOf({ connections }: State): Idle[] {
-  const idle: Idle[] = [];
+function membersOf({ connections }: State): Member[] {
+  const members: Member[] = [];
   for (const connection of connections) {
-    if (connection.streams.size > 0) continue;
+    const { network, streams } = connection;
     const close = (): void => {
       connections.delete(connection);
       destroy(connection);
     };
-    idle.push({ network: connection.network, close });
+    members.push({ network, is: streams.size === 0 ? "idle" : isStalled(connection) ? "stalled" : "busy", close });
   }
-  return idle;
+  return members;
+}
+
+/** Whether the client does not read one of its responses. */
+function isStalled({ streams }: Connection): boolean {
+  for (const { writableNeedDrain } of streams) if (writableNeedDrain) return true;
+  return false;
 }
 
 function destroy({ session, socket }: Connection): void {
@@ -79,7 +85,8 @@ function destroy({ session, socket }: Connection): void {
 
 function accept(state: State, socket: Http2Socket): void {
   socket.on("error", () => undefined); // followed by "close"
-  if (!hasRoom(state.crowd) || socket.destroyed) {
+  const { remoteAddress } = socket;
+  if (!hasRoom(state.crowd, () => clientNetworkOf(remoteAddress), state.clock.monotonicMs()) || socket.destroyed) {
     socket.destroy();
     return;
   }

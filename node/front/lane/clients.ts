@@ -7,11 +7,11 @@ import { clientNetworkOf } from "#base/client-network.ts";
 import { canonicalAddress } from "#base/ip-text.ts";
 import { portAt } from "#base/socket-address.ts";
 import { EPOLLIN, EPOLLOUT, errnos, socketAddress } from "#base/system-calls.ts";
-import { crowdOf } from "../crowd.ts";
 import { readRequestHead } from "../request-head.ts";
 import { hold } from "../unfinished.ts";
-import { broken, nothing, receive, sayGoodbye, watchClient } from "./channel.ts";
+import { broken, nothing, receive, watchClient } from "./channel.ts";
 import { count } from "./counts.ts";
+import { drop, freeDescriptors, hasRoom } from "./crowding.ts";
 import { beginHandshake, type Completed, cutHandshakes, sweepHandshakes } from "./handshakes.ts";
 import {
   type Client,
@@ -35,8 +35,6 @@ import { abandon, closePair, holds, partUser, pass, takeBack, tell, watchBoth } 
 const acceptedMax = 64;
 /** How long a lane without free descriptors does not accept. */
 const acceptPauseMs = 100;
-/** This share of the connections makes room at a time, so that they are not all counted for each new one. */
-const freedShare = 1 / 16;
 /** Requests of one client that are answered per turn. */
 const answeredMax = 16;
 /** A head in more pieces is passed on: here, all of it is read again for each. */
@@ -64,14 +62,15 @@ export function acceptAll(lane: Lane, listening: ListeningSocket): void {
     // No descriptor is left, or the socket listens no more: nothing to do for a while.
     listening.pausedUntilMs = lane.nowMs + acceptPauseMs;
     watchFor(lane, listening, 0);
-    if (errno === errnos.EMFILE || errno === errnos.ENFILE) makeRoom(lane, listening);
+    if (errno === errnos.EMFILE || errno === errnos.ENFILE) freeDescriptors(lane, listening);
     return;
   }
 }
 
 function accept(lane: Lane, listening: ListeningSocket, descriptor: number): void {
   const { owned, counts } = lane;
-  if (descriptor >= owned.length || !hasRoom(lane, listening)) {
+  const address = addressIn(lane);
+  if (descriptor >= owned.length || !hasRoom(lane, listening, address)) {
     count(counts, "refused");
     close(lane, descriptor);
     return;
@@ -79,7 +78,6 @@ function accept(lane: Lane, listening: ListeningSocket, descriptor: number): voi
   listening.openClients += 1;
   count(counts, "accepted");
   count(counts, "open");
-  const address = addressIn(lane);
   const about = { descriptor, listening, address, port: portAt(lane.bytes, layout.address) };
   if (listening.rules.isSecure) beginHandshake(lane, about);
   else watch(lane, addClient(lane, { ...about, ssl: 0, isHttp2: listening.rules.isHttp2 }), EPOLLIN);
@@ -131,28 +129,6 @@ function addressIn({ bytes }: Lane): string {
   return isV6 ? canonicalAddress(text) : text;
 }
 
-function hasRoom(lane: Lane, listening: ListeningSocket): boolean {
-  if (listening.openClients < listening.rules.connectionsMax) return true;
-  makeRoom(lane, listening);
-  return listening.openClients < listening.rules.connectionsMax;
-}
-
-/** Closes connections that wait for their clients (crowd.ts). */
-function makeRoom(lane: Lane, listening: ListeningSocket): void {
-  const isHere = (client: Client): boolean => client.listening === listening && !isBusy(client);
-  const wanted = Math.ceil(listening.rules.connectionsMax * freedShare);
-  for (const client of crowdOf(lane.clients.values(), isHere, wanted)) {
-    count(lane.counts, "refused");
-    drop(lane, client);
-  }
-}
-
-/** Whether a response is in progress, here or in the main thread, or a request waits for its turn. */
-function isBusy({ pair, unsent, isWaiting, http2 }: Client): boolean {
-  if (http2 !== null && !isIdleHttp2(http2)) return true;
-  return unsent !== null || isWaiting || (pair !== null && !pair.isQuiet && pair.isBusy);
-}
-
 /** Whether nothing is in progress, and nothing has begun. */
 function isIdle(client: Client): boolean {
   return client.rest === null && client.unsent === null && isAlone(client);
@@ -161,13 +137,6 @@ function isIdle(client: Client): boolean {
 /** Whether the lane reads this client's requests, and none is in progress. */
 function isAlone({ pair, http2 }: Client): boolean {
   return http2 === null ? pair === null || pair.isQuiet : isIdleHttp2(http2);
-}
-
-/** Closes the connection of a client that nobody answers. */
-function drop(lane: Lane, client: Client): void {
-  if (client.pair?.isQuiet === true) takeBack(lane, client.pair);
-  sayGoodbye(lane, client);
-  abandon(lane, client);
 }
 
 export function readClient(lane: Lane, client: Client): void {

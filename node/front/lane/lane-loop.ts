@@ -39,6 +39,7 @@ import {
   nextStamp,
   watch,
 } from "./lane.ts";
+import { clientsOf } from "./crowding.ts";
 import { settleTouched } from "./http2-clients.ts";
 import { type LaneDelay, openLaneDelay } from "./lane-delay.ts";
 import type { LaneLimits } from "./lane-limits.ts";
@@ -173,16 +174,18 @@ export function openLaneLoop(deps: LaneDeps): LaneLoop {
     },
     listen(id, descriptor, rules) {
       const stamp = nextStamp(lane);
-      const listening = {
+      const listening: ListeningSocket = {
         descriptor,
         stamp,
         watching: 0,
         id,
         rules,
         openClients: 0,
+        crowd: { connectionsMax: rules.connectionsMax, groups: [], census: null },
         pausedUntilMs: 0,
         isDraining: false,
       };
+      listening.crowd.groups.push(clientsOf(lane, listening));
       lane.listening.set(descriptor, listening);
       watch(lane, listening, EPOLLIN);
     },

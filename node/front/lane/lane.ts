@@ -30,6 +30,7 @@ import type { LaneLimits } from "./lane-limits.ts";
 import type { ResponseReader } from "../../http2/response-reader.ts";
 import type { Connection, Host, Stream } from "../http2/connection.ts";
 import type { NetworkQueue } from "../network-queue.ts";
+import type { Crowd } from "../crowd.ts";
 import type { RequestHead } from "../request-head.ts";
 import type { InLine } from "../session-turns.ts";
 import type { Holder, Unfinished } from "../unfinished.ts";
@@ -52,6 +53,7 @@ export interface ListeningSocket extends Watched {
   readonly id: number;
   readonly rules: ListenRules;
   openClients: number;
+  readonly crowd: Crowd;
   /** No descriptor was left: not accepting until then. */
   pausedUntilMs: number;
   isDraining: boolean;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test as testOnce, type TestContext } from "node:test";
-import { levelFor } from "../../../node/front/crowd.ts";
+import { type Crowd, hasRoom, levelFor, type Member } from "../../../node/front/crowd.ts";
 import { seededRandom } from "#base/random.ts";
 import { get, startFronted, test, turns } from "./fronted.ts";
 
@@ -22,6 +22,61 @@ testOnce("the level takes what is wanted, from the largest alone, and little mor
     const gone = (to: number): number => counts.reduce((sum, count) => sum + Math.max(0, count - to), 0);
     assert.ok(gone(level) >= wanted && gone(level + 1) < wanted, JSON.stringify({ counts, wanted, level }));
   }
+});
+
+/** A crowd of these connections, and how often they were all looked at. */
+function crowdOf(connectionsMax: number, list: readonly [network: string, is: Member["is"], count: number][]) {
+  const open = new Set<Member>();
+  let looks = 0;
+  for (const [network, is, count] of list) {
+    for (let index = 0; index < count; index += 1) {
+      const member: Member = { network: () => network, is, close: () => void open.delete(member) };
+      open.add(member);
+    }
+  }
+  const members = (): Member[] => {
+    looks += 1;
+    return [...open];
+  };
+  const crowd: Crowd = { connectionsMax, groups: [{ size: () => open.size, members }], census: null };
+  const left = (network: string, is: Member["is"]): number =>
+    [...open].filter((one) => one.network() === network && one.is === is).length;
+  const enters = (network: string, nowMs = 0): boolean => hasRoom(crowd, () => network, nowMs);
+  return { open, enters, left, looks: () => looks };
+}
+
+testOnce("without idle ones, networks that have far more than the newcomer's make room, unread responses first", () => {
+  const { enters, left } = crowdOf(128, [
+    ["many", "busy", 60],
+    ["many", "stalled", 40],
+    ["few", "stalled", 20],
+    ["two", "busy", 2],
+    ["idle", "idle", 6],
+  ]);
+  assert.ok(enters("new"));
+  assert.deepEqual([left("many", "busy"), left("many", "stalled"), left("few", "stalled")], [60, 38, 20]);
+  assert.deepEqual([left("two", "busy"), left("idle", "idle")], [2, 0]);
+});
+
+testOnce("a network makes no room for another that has half as much, nor for itself", () => {
+  const { enters, open, looks } = crowdOf(100, [
+    ["large", "stalled", 60],
+    ["other", "busy", 30],
+    ["small", "busy", 10],
+  ]);
+  for (let time = 0; time < 50; time += 1) assert.ok(!enters("large") && !enters("other"));
+  assert.deepEqual([open.size, looks()], [100, 1], "for those who get no room, all are looked at once in a while");
+  assert.ok(enters("small") && enters("new"));
+  assert.equal(looks(), 2);
+});
+
+testOnce("a few connections of a network are never taken from it while they are in progress", () => {
+  const networks = Array.from({ length: 64 }, (_, index): [string, "stalled", number] => [`n${index}`, "stalled", 100]);
+  const { enters, open, looks } = crowdOf(6400, networks);
+  assert.ok(!enters("new") && !enters("another"));
+  assert.deepEqual([open.size, looks()], [6400, 1]);
+  assert.ok(!enters("another", 100));
+  assert.equal(looks(), 2);
 });
 
 async function open(t: TestContext, port: number, localAddress: string): Promise<Socket> {
@@ -123,4 +178,33 @@ test("a request that the front can't read is in progress as others are", async (
   held.response.end("busy");
   const [answer] = (await once(busy, "data")) as [Buffer];
   assert.match(answer.toString(), /200/);
+});
+
+test("connections that do not read their responses make room, those of the largest network alone", async (t) => {
+  const fronted = await startFronted(t, { connectionsMax: 32 });
+  const { port } = fronted.listener;
+  const unread = async (localAddress: string): Promise<Socket> => {
+    const socket = await open(t, port, localAddress);
+    socket.pause().write(get("/large/20000000"));
+    return socket;
+  };
+  const calm = await unread("127.0.7.1");
+  const closed = new Set<Socket>();
+  for (let count = 0; count < 40; count += 1) {
+    const socket = await unread(`127.0.8.${2 + count}`);
+    socket.on("close", () => closed.add(socket));
+    await turns();
+  }
+  for (let count = 0; count < 10; count += 1) {
+    const visitor = await open(t, port, `127.1.${count}.1`);
+    assert.match(await ask(visitor, "/hit/visitor"), /200/);
+  }
+  const before = closed.size;
+  for (let count = 0; count < 10; count += 1) await unread(`127.0.8.${100 + count}`);
+  assert.ok(closed.size <= before, "they make no room for their own network");
+  let received = 0;
+  for await (const chunk of calm) {
+    received += (chunk as Buffer).length;
+    if (received > 20_000_000) break;
+  }
 });
