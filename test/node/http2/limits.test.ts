@@ -20,6 +20,7 @@ import {
   type,
   windowUpdate,
 } from "../../conformance/http2/frames.ts";
+import { sharedLanes } from "../../support/shared-lanes.ts";
 import { turnsUntil } from "../../support/turns-until.ts";
 import { type Started, startHttp2 } from "./started.ts";
 
@@ -310,3 +311,32 @@ test("idle connections make room for new ones, and those with a request stay", a
   assert.equal(busy?.isClosed(), false);
   assert.ok(others.filter((one) => one.isClosed()).length >= 28);
 });
+
+for (const where of ["in the main thread", "in a lane"]) {
+  test(`connections that do not read their responses make room for other networks, ${where}`, async (t) => {
+    const lanes = where === "in a lane" ? await sharedLanes(t) : undefined;
+    if (where === "in a lane" && lanes === undefined) return;
+    const { listener } = await startHttp2(t, { connectionsMax: 32, lanes });
+    const asking = async (localAddress: string, target: string): Promise<Raw> => {
+      const raw = await openFrames(t, { ...listener, localAddress });
+      raw.send(headers(1, get(target)));
+      return raw;
+    };
+    const calm = await asking("127.0.7.1", "/large/200000");
+    await settle(calm);
+    const crowd: Raw[] = [];
+    for (let count = 0; count < 40; count += 1) {
+      const raw = await asking(`127.0.8.${2 + count}`, "/large/200000");
+      crowd.push(raw);
+      // Until the windows are used up, or the connection is closed.
+      if (count < 30) await settle(raw);
+    }
+    for (let count = 0; count < 10; count += 1) {
+      const visitor = await asking(`127.1.${count}.1`, `/hit/${count}`);
+      const last = await visitor.next((one) => one.type === type.data);
+      assert.ok(last?.payload.includes(`/hit/${count}`) === true, "the visitor is answered");
+    }
+    assert.ok(crowd.some((one) => one.isClosed()));
+    await settle(calm);
+  });
+}
