@@ -26,23 +26,23 @@ testOnce("the level takes what is wanted, from the largest alone, and little mor
 
 /** A crowd of these connections, and how often they were all looked at. */
 function crowdOf(connectionsMax: number, list: readonly [network: string, is: Member["is"], count: number][]) {
-  const open = new Set<Member>();
+  const present = new Set<Member>();
   let looks = 0;
   for (const [network, is, count] of list) {
     for (let index = 0; index < count; index += 1) {
-      const member: Member = { network: () => network, is, close: () => void open.delete(member) };
-      open.add(member);
+      const member: Member = { network: () => network, is, close: () => void present.delete(member) };
+      present.add(member);
     }
   }
   const members = (): Member[] => {
     looks += 1;
-    return [...open];
+    return [...present];
   };
-  const crowd: Crowd = { connectionsMax, groups: [{ size: () => open.size, members }], census: null };
+  const crowd: Crowd = { connectionsMax, groups: [{ size: () => present.size, members }], census: null };
   const left = (network: string, is: Member["is"]): number =>
-    [...open].filter((one) => one.network() === network && one.is === is).length;
+    [...present].filter((one) => one.network() === network && one.is === is).length;
   const enters = (network: string, nowMs = 0): boolean => hasRoom(crowd, () => network, nowMs);
-  return { open, enters, left, looks: () => looks };
+  return { present, enters, left, looks: () => looks };
 }
 
 testOnce("without idle ones, networks that have far more than the newcomer's make room, unread responses first", () => {
@@ -59,22 +59,22 @@ testOnce("without idle ones, networks that have far more than the newcomer's mak
 });
 
 testOnce("a network makes no room for another that has half as much, nor for itself", () => {
-  const { enters, open, looks } = crowdOf(100, [
+  const { enters, present, looks } = crowdOf(100, [
     ["large", "stalled", 60],
     ["other", "busy", 30],
     ["small", "busy", 10],
   ]);
   for (let time = 0; time < 50; time += 1) assert.ok(!enters("large") && !enters("other"));
-  assert.deepEqual([open.size, looks()], [100, 1], "for those who get no room, all are looked at once in a while");
+  assert.deepEqual([present.size, looks()], [100, 1], "for those who get no room, all are looked at once in a while");
   assert.ok(enters("small") && enters("new"));
   assert.equal(looks(), 2);
 });
 
 testOnce("a few connections of a network are never taken from it while they are in progress", () => {
   const networks = Array.from({ length: 64 }, (_, index): [string, "stalled", number] => [`n${index}`, "stalled", 100]);
-  const { enters, open, looks } = crowdOf(6400, networks);
+  const { enters, present, looks } = crowdOf(6400, networks);
   assert.ok(!enters("new") && !enters("another"));
-  assert.deepEqual([open.size, looks()], [6400, 1]);
+  assert.deepEqual([present.size, looks()], [6400, 1]);
   assert.ok(!enters("another", 100));
   assert.equal(looks(), 2);
 });
