@@ -4,6 +4,8 @@
  *   fine ──failure──▶ shunned ──its wait is over, and the member is needed──▶ knocking ──answers──▶ fine
  *                        ▲                                                             └──fails──▶ for twice as long
  *
+ * The same happens if it fails again within a minute: then it answers knocks, but not what clients need.
+ *
  * A background request (knock) finds out whether a member is back, never a client's request (client.ts). So a dead
  * member costs only the requests that were running when it died.
  *
@@ -14,6 +16,8 @@ import type { Clock } from "#base/clock.ts";
 
 const waitMsMin = 1000;
 const waitMsMax = 10_000;
+/** Fine for this long, a member's earlier failures are forgotten. */
+const steadyMs = 60_000;
 
 export interface Shunning {
   isShunned: () => boolean;
@@ -32,6 +36,7 @@ export function createShunning(clock: Clock): Shunning {
   let waitMs = waitMsMin;
   let sinceMs = 0;
   let answeredMs = -Infinity;
+  let fineSinceMs = -Infinity;
   return {
     isShunned: () => state !== "fine",
     mayKnock() {
@@ -42,16 +47,18 @@ export function createShunning(clock: Clock): Shunning {
     },
     answered() {
       answeredMs = clock.monotonicMs();
+      if (state !== "fine") fineSinceMs = answeredMs;
       state = "fine";
-      waitMs = waitMsMin;
     },
     failed(begunMs) {
       // Already shunned, and this began before: it is no new information.
       if (begunMs < answeredMs || state === "shunned" || (state === "knocking" && begunMs < sinceMs)) return false;
-      waitMs = state === "knocking" ? Math.min(waitMs * 2, waitMsMax) : waitMsMin;
+      const nowMs = clock.monotonicMs();
       const isNew = state === "fine";
+      const isSteady = isNew && nowMs - fineSinceMs >= steadyMs;
+      waitMs = isSteady ? waitMsMin : Math.min(waitMs * 2, waitMsMax);
       state = "shunned";
-      sinceMs = clock.monotonicMs();
+      sinceMs = nowMs;
       return isNew;
     },
   };

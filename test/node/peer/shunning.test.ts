@@ -23,7 +23,16 @@ test("the states of a shunned member, step by step", () => {
     ],
     ["requests that fail with the first do not", ["fail", "fail", "old fail", "fail", 1000, "knock"], true],
     ["nor do those that fail during a knock", ["fail", 1000, "knock", "old fail", 1000, "no knock", "ok"], false],
-    ["an answer makes the next wait short again", ["fail", ...failedKnock(1000), "ok", "fail", 1000, "knock"], true],
+    [
+      "if it fails again within a minute after it came back, the wait doubles, too",
+      ["fail", 1000, "knock", "ok", 59_999, "fail", 1999, "no knock", 1, "knock"],
+      true,
+    ],
+    [
+      "a minute later, the wait is short again",
+      ["fail", ...failedKnock(1000), "ok", 59_000, "ok", 1000, "fail", 1000, "knock"],
+      true,
+    ],
   ];
   for (const [what, steps, isShunned] of rows) {
     const clock = fakeClock();
