@@ -24,6 +24,11 @@ const memoryBytes = 1024 * 1024;
 /** All objects of both sizes. */
 const diskBytes = 2 * 1024 ** 3;
 const connections = 64;
+/**
+ * Each object is requested this often before the measurement, as in production: nearcast keeps what it has decided about
+ * an object from the second or third request on.
+ */
+const times = 4;
 
 export async function measureDiskHit(lab: Lab): Promise<Report> {
   // Windows of one random block: no cache can compress them, and no two objects are the same.
@@ -57,7 +62,7 @@ export async function measureDiskHit(lab: Lab): Promise<Report> {
   for (const { label, bytes } of sizes) {
     for (const { name, url } of servers) {
       lab.say(`${name}: storing ${objectsCount} objects of ${label}`);
-      await fill(url, bytes);
+      for (let time = 0; time < times; time += 1) await requestAll(url, bytes);
     }
     diskParts.push(`${((await partFromDisk(nearcast.url, bytes)) * 100).toFixed(1)} %`);
     const script = await randomObjectsScript(lab, bytes);
@@ -104,7 +109,7 @@ function request() return requests[math.random(0, ${objectsCount - 1})] end
 }
 
 /** Requests each object once, sixteen at a time. */
-async function fill(url: string, bytes: number): Promise<void> {
+async function requestAll(url: string, bytes: number): Promise<void> {
   let next = 0;
   async function fetchSome(): Promise<void> {
     while (next < objectsCount) {
