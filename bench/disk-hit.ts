@@ -25,8 +25,8 @@ const memoryBytes = 1024 * 1024;
 const diskBytes = 2 * 1024 ** 3;
 const connections = 64;
 /**
- * Each object is requested this often before the measurement, as in production: nearcast keeps what it has decided about
- * an object from the second or third request on.
+ * Each object is requested this often before the measurement, as in production: nearcast keeps what it has decided
+ * about an object from the second or third request on.
  */
 const times = 4;
 
