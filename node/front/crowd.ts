@@ -1,12 +1,13 @@
 /**
  * Too many connections: some make room for new ones.
  *
- *   1. Idle ones, first those of the client networks that have the most. So whoever opens connections and leaves them
- *      idle loses them. A connection with an incomplete request counts as idle; otherwise, one byte on each would keep
- *      them all.
+ *   1. Idle ones, first those of the client networks that have the most; two of each network stay. So whoever opens
+ *      connections and leaves them idle loses them. A connection with an incomplete request counts as idle; otherwise,
+ *      one byte on each would keep them all.
  *   2. If these are too few, those with a response in progress, but only of networks that clearly have more than the
  *      newcomer's, and more than a share that nobody loses. First go the ones whose clients do not read. So whoever
  *      opens many connections, and reads nothing, keeps nobody out but itself.
+ *   3. If there are none, all idle ones.
  *
  *   connections of    A ████████████      A ██████
  *   each network      B ██████        ─▶  B ██████     none keeps more than the level
@@ -47,6 +48,8 @@ export interface Census {
 
 /** This share of all connections is closed at a time, so that they are not all counted for each new one. */
 const freedShare = 1 / 16;
+/** This many idle connections of a network stay as long as others can make room: they are about to be used. */
+const sparedIdle = 2;
 /** A network does not lose responses in progress while it has no more than this share of all connections. */
 const securedShare = 1 / 64;
 /** Until then, nobody is looked for again on behalf of those for whom there was nobody. */
@@ -75,21 +78,23 @@ export function makeRoom(crowd: Crowd, newcomer: string | undefined, nowMs: numb
   const all = groups.flatMap((group) => group.members());
   const wanted = Math.ceil(connectionsMax * freedShare);
   const idle = all.filter(({ is }) => is === "idle");
-  const leaving = new Set(above(idle, levelFor([...countsOf(idle).values()], wanted)));
+  const idleLevel = levelFor([...countsOf(idle).values()], wanted);
+  const leaving = new Set(above(idle, Math.max(idleLevel, sparedIdle)));
+  const staying = all.filter((one) => !leaving.has(one));
+  const taken = censusOf(staying, nowMs);
   if (leaving.size < wanted) {
-    const staying = all.filter((one) => !leaving.has(one));
-    const taken = censusOf(staying, nowMs);
     const kept = keptBy(taken, newcomer, connectionsMax);
     const large = [...taken.counts.values()].filter((count) => count > kept);
     const level = Math.max(kept, levelFor(large, wanted - leaving.size));
-    const stalledFirst = [...staying.filter(isStalled), ...staying.filter((one) => !isStalled(one))];
-    for (const one of above(stalledFirst, level)) leaving.add(one);
-    if (leaving.size === 0) crowd.census = taken;
+    for (const one of above(staying.toSorted(idleFirst), level)) leaving.add(one);
   }
+  if (leaving.size === 0) for (const one of above(idle, idleLevel)) leaving.add(one);
+  if (leaving.size === 0) crowd.census = taken;
   for (const { close } of leaving) close();
 }
 
-const isStalled = ({ is }: Member): boolean => is === "stalled";
+const order = ["idle", "stalled", "busy"];
+const idleFirst = (a: Member, b: Member): number => order.indexOf(a.is) - order.indexOf(b.is);
 
 /** How many connections no network loses to this newcomer. */
 function keptBy({ counts }: Census, newcomer: string | undefined, connectionsMax: number): number {

@@ -54,8 +54,22 @@ testOnce("without idle ones, networks that have far more than the newcomer's mak
     ["idle", "idle", 6],
   ]);
   assert.ok(enters("new"));
-  assert.deepEqual([left("many", "busy"), left("many", "stalled"), left("few", "stalled")], [60, 38, 20]);
-  assert.deepEqual([left("two", "busy"), left("idle", "idle")], [2, 0]);
+  assert.deepEqual([left("many", "busy"), left("many", "stalled"), left("few", "stalled")], [60, 36, 20]);
+  assert.deepEqual([left("two", "busy"), left("idle", "idle")], [2, 2]);
+});
+
+testOnce("connections that were just opened stay as long as others can make room", () => {
+  const networks = Array.from({ length: 50 }, (_, index): [string, "idle", number] => [`n${index}`, "idle", 2]);
+  const { enters, left, present } = crowdOf(200, [["many", "stalled", 95], ["many", "idle", 5], ...networks]);
+  assert.equal(present.size, 200);
+  for (let time = 0; time < 5; time += 1) assert.ok(enters("new"));
+  assert.deepEqual([left("many", "stalled"), left("many", "idle"), left("n0", "idle")], [87, 0, 2]);
+  for (let index = 0; index < 100; index += 1) {
+    assert.ok(enters("new"));
+    const one: Member = { network: () => `v${index}`, is: "idle", close: () => void present.delete(one) };
+    present.add(one);
+  }
+  assert.ok(present.size <= 200);
 });
 
 testOnce("a network makes no room for another that has half as much, nor for itself", () => {
