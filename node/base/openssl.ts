@@ -18,7 +18,10 @@ const TLS_1_2 = 0x0303;
 export const TLS_1_3 = 0x0304;
 const SSL_MODE_ENABLE_PARTIAL_WRITE = 1;
 const SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER = 2;
+const SSL_MODE_AUTO_RETRY = 4;
 const SSL_MODE_RELEASE_BUFFERS = 0x10;
+/** A step of a handshake, at a server. */
+const SSL_CB_ACCEPT_LOOP = 0x2001;
 const SSL_TLSEXT_ERR_OK = 0;
 const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
 const OPENSSL_NPN_NEGOTIATED = 1;
@@ -31,6 +34,7 @@ const control = {
   statusCallback: 63,
   statusResponse: 71,
   ticketKeyCallback: 72,
+  clearMode: 78,
   addChainCertificate: 89,
   minVersion: 123,
   maxVersion: 124,
@@ -86,6 +90,17 @@ export interface OpenSsl {
   readonly chosenProtocol: (ssl: number, addressAt: number, lengthAt: number) => void;
   /** Gives the connection a copy of the OCSP response to staple; 0 octets: takes it back. */
   readonly staple: (ssl: number, at: number, lengthBytes: number) => void;
+  /**
+   * From now on, read() returns after each KeyUpdate (RFC 8446 §4.6.3), and hasPending() does not know of records that
+   * were read ahead behind it. Otherwise it goes on while such records arrive.
+   */
+  readonly returnAfterSteps: (ssl: number) => void;
+  /**
+   * To be called once per thread, as callBack().
+   * @param stepped called by read() for each step of a handshake: there are such also after the first one
+   * @returns sets it for a connection whose handshake is complete
+   */
+  readonly onStep: (stepped: (ssl: number) => void) => (ssl: number) => void;
   /** Takes all errors of this thread. @returns the reason of the oldest, as `no shared cipher`; empty: none */
   readonly takeError: () => string;
   /** A context of the server's side; 0: no memory, or a setting that is not accepted. */
@@ -172,6 +187,10 @@ function connectionCalls(program: Library) {
       const copied = lengthBytes === 0 ? 0 : duplicate(at, lengthBytes, "", 0);
       controlConnection(ssl, control.statusResponse, copied === 0 ? 0 : lengthBytes, copied);
     },
+    returnAfterSteps(ssl: number): void {
+      // Reading ahead must stay as it is: OpenSSL loses bytes that it has read ahead when that ends with a KeyUpdate.
+      controlConnection(ssl, control.clearMode, SSL_MODE_AUTO_RETRY, 0);
+    },
     takeError(): string {
       const error = peekError();
       if (error === 0) return "";
@@ -251,7 +270,7 @@ function contextCalls(program: Library) {
   };
 }
 
-/** OpenSSL calls back during a handshake only, in the thread that has called handshake(), read() or write(). */
+/** OpenSSL calls back for messages of handshakes only, in the thread that has called handshake(), read() or write(). */
 function callbackCalls(koffi: Koffi, program: Library) {
   type Callback = ReturnType<Koffi["register"]>;
   const alpn = koffi.pointer(
@@ -261,6 +280,11 @@ function callbackCalls(koffi: Koffi, program: Library) {
   const ticket = koffi.pointer(
     koffi.proto("int OpenSslTicket(int64_t ssl, int64_t name, int64_t iv, int64_t cipher, int64_t mac, int isNew)"),
   );
+  const info = koffi.pointer(koffi.proto("void OpenSslInfo(int64_t ssl, int where, int result)"));
+  const setInfo = program.func("SSL_set_info_callback", "void", ["int64_t", info]) as (
+    ssl: number,
+    callback: Callback,
+  ) => void;
   const setAlpn = program.func("SSL_CTX_set_alpn_select_cb", "void", ["int64_t", alpn, "int64_t"]) as (
     context: number,
     callback: Callback,
@@ -289,6 +313,14 @@ function callbackCalls(koffi: Koffi, program: Library) {
         setAlpn(context, onAlpn, 0);
         setTicket(context, control.ticketKeyCallback, onTicket);
         if (staples) setStatus(context, control.statusCallback, onStatus);
+      };
+    },
+    onStep(stepped: (ssl: number) => void): ReturnType<OpenSsl["onStep"]> {
+      const onInfo = koffi.register((ssl: number, where: number) => {
+        if (where === SSL_CB_ACCEPT_LOOP) stepped(ssl);
+      }, info);
+      return (ssl) => {
+        setInfo(ssl, onInfo);
       };
     },
     useTicketKey(

@@ -148,6 +148,7 @@ export function readClient(lane: Lane, client: Client): void {
   const received = receive(lane, client, layout.receive + start, room);
   if (received === nothing) {
     if (client.secure?.readsAfterWrite === true) watchClient(lane, client, EPOLLOUT);
+    else awaitTurn(lane, client);
     return;
   }
   if (received === broken) {
@@ -161,6 +162,11 @@ export function readClient(lane: Lane, client: Client): void {
   count(lane.counts, "receivedBytes", received);
   if (isOurs) read(lane, client, start + received);
   else pass(lane, client, layout.receive, received);
+  awaitTurn(lane, client);
+}
+
+/** The next turn goes on with what TLS has read ahead. */
+function awaitTurn(lane: Lane, client: Client): void {
   if (client.isAhead && (client.watching & EPOLLIN) !== 0) lane.ahead.add(client);
 }
 

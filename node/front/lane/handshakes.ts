@@ -221,6 +221,7 @@ function complete(lane: Lane, tls: LaneTls, handshake: Handshake): Completed {
   tls.ssl.staple(ssl, 0, 0);
   words[layout.protocol / 4 + 2] = 0;
   tls.ssl.chosenProtocol(ssl, memory.address + layout.protocol, memory.address + layout.protocol + 8);
+  tls.countSteps(ssl);
   forget(lane, tls, handshake);
   // Of the protocols that are offered, only "h2" has two characters.
   return { descriptor, listening, address, port, ssl, isHttp2: words[layout.protocol / 4 + 2] === 2 };

@@ -6,9 +6,16 @@ import { createNetworkQueue } from "../network-queue.ts";
 import type { CertificateNumbers, TlsOrder } from "./tls-orders.ts";
 
 export function openLaneTls(parts: Pick<LaneTls, "ssl" | "native" | "contexts" | "limits" | "report">): LaneTls {
-  const { handshakes, handshakesOfNetwork } = parts.limits;
+  const { ssl, limits } = parts;
+  const { handshakes, handshakesOfNetwork } = limits;
+  const steps = new Map<number, number>();
   return {
     ...parts,
+    steps,
+    countSteps: ssl.onStep((of) => {
+      if (!steps.has(of)) ssl.returnAfterSteps(of);
+      steps.set(of, (steps.get(of) ?? 0) + 1);
+    }),
     certificates: new Map(),
     index: null,
     handshakes: new Map(),

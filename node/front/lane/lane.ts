@@ -173,6 +173,10 @@ export interface LaneTls {
   readonly queue: NetworkQueue<Handshake>;
   /** How many have begun in this turn. */
   begun: number;
+  /** Steps of handshakes after the first one, by OpenSSL's object; only those with some. */
+  readonly steps: Map<number, number>;
+  /** Counts them from now on. */
+  readonly countSteps: (ssl: number) => void;
   /** Certificates without a context are reported once. */
   readonly reported: WeakSet<ServedCertificate>;
   readonly report: (problem: string) => void;
